@@ -99,7 +99,7 @@ impl Span {
             }
             let scale = 10_u64.pow(fraction.len() as u32);
             let part = fraction.parse::<u64>().map_err(|_| fault())? * unit;
-            if part % scale != 0 {
+            if !part.is_multiple_of(scale) {
                 return Err(fault());
             }
             total = whole

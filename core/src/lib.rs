@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod health;
+pub mod journal;
 pub mod machine;
 pub mod service;
 pub mod time;

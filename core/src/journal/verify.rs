@@ -173,18 +173,33 @@ impl Folded {
     }
 }
 
+/// What was read; damage that hinders the reading is noted, and gives `None`.
+fn or_damage<T>(read: Result<T>, stream: Option<&StreamId>, damages: &mut Damages) -> Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == Kind::Corrupt => {
+            let cause = std::error::Error::source(&e).map(|source| format!(": {source}")).unwrap_or_default();
+            damages.add(DamageKind::Database, stream, None, format!("{}{cause}", e.message()));
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
 /// Checks everything: the chain of commits, each stream's events and head against it, and the index.
 ///
 /// # Errors
-/// Only when the storage can't be read at all; damage is a result.
+/// Only when the storage can't be read for another reason than damage; damage is a result.
 pub(super) fn verify(source: &mut dyn Source) -> Result<Verified> {
     let mut damages = Damages::default();
-    source.own(&mut damages)?;
+    let own = source.own(&mut damages);
+    or_damage(own, None, &mut damages)?;
     let mut folded = Folded { count: 0, last: Digest::ZERO, at: Time(i64::MIN), epoch: 0, streams: BTreeMap::new() };
-    source.commits(&mut |no, body, hash| folded.add(no, body, hash, &mut damages))?;
-    let heads = source.streams()?;
+    let commits = source.commits(&mut |no, body, hash| folded.add(no, body, hash, &mut damages));
+    let commits = or_damage(commits, None, &mut damages)?;
+    let heads = or_damage(source.streams(), None, &mut damages)?;
     let mut result = Verified { commits: folded.count, ..Verified::default() };
-    for (stream, head) in &heads {
+    for (stream, head) in heads.iter().flatten() {
         result.streams += 1;
         match folded.streams.get(stream) {
             None => damages.add(DamageKind::Unexpected, Some(stream), None, "a stream that no commit names"),
@@ -194,7 +209,7 @@ pub(super) fn verify(source: &mut dyn Source) -> Result<Verified> {
             }
             Some(_) => {}
         }
-        let links = source.links(stream)?;
+        let Some(links) = or_damage(source.links(stream), Some(stream), &mut damages)? else { continue };
         result.events += links.len() as u64;
         if !head.pruned {
             check_links(stream, 0, Digest::ZERO, &links, &mut damages);
@@ -203,12 +218,28 @@ pub(super) fn verify(source: &mut dyn Source) -> Result<Verified> {
             damages.add(DamageKind::Unexpected, Some(stream), Some(link.seq), "an event of a pruned stream");
         }
     }
-    for (stream, change) in folded.streams.iter().filter(|(stream, _)| !heads.contains_key(stream)) {
+    let index = or_damage(source.index(), None, &mut damages)?;
+    // What could not be read to its end has been noted; comparing with a part of it would only add noise.
+    if let (Some(()), Some(heads), Some(index)) = (commits, heads, index) {
+        compare(&folded.streams, &heads, index, &mut damages);
+    }
+    result.damages = damages.listed;
+    result.unlisted = damages.unlisted;
+    Ok(result)
+}
+
+fn compare(
+    committed: &BTreeMap<StreamId, Change>,
+    heads: &BTreeMap<StreamId, StreamHead>,
+    index: Vec<RunRow>,
+    damages: &mut Damages,
+) {
+    for (stream, change) in committed.iter().filter(|(stream, _)| !heads.contains_key(stream)) {
         let first = (change.seq > 0).then_some(1);
         damages.add(DamageKind::Missing, Some(stream), first, "a whole stream is missing");
     }
-    let mut listed: BTreeMap<_, _> = source.index()?.into_iter().map(|row| (row.stream, row.index)).collect();
-    for (stream, change) in &folded.streams {
+    let mut listed: BTreeMap<_, _> = index.into_iter().map(|row| (row.stream, row.index)).collect();
+    for (stream, change) in committed {
         if listed.remove(stream) != change.index {
             damages.add(DamageKind::Index, Some(stream), None, "the index of runs is not what was written");
         }
@@ -216,7 +247,4 @@ pub(super) fn verify(source: &mut dyn Source) -> Result<Verified> {
     for stream in listed.keys() {
         damages.add(DamageKind::Index, Some(stream), None, "the index has a run that no commit names");
     }
-    result.damages = damages.listed;
-    result.unlisted = damages.unlisted;
-    Ok(result)
 }

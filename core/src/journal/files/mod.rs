@@ -1,0 +1,11 @@
+
+mod head;
+mod lock;
+mod paths;
+mod reserve;
+
+pub(super) use head::{HeadFile, Slot};
+pub use lock::Holder;
+pub(super) use lock::Lock;
+pub(super) use paths::{Paths, boot_id, refuse_network, sync_dir};
+pub(super) use reserve::Reserve;

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::files::sync_dir;
 use crate::time::Chance;
 
-/// How much is kept, in bytes: many times what the commits of an abort need.
+/// How much is kept, in bytes: a commit takes some 6 pages of 4 KiB besides its bodies, so that some 40 fit.
 const SIZE: u64 = 1 << 20;
 
 /// A file of real blocks that is removed when its room is needed.

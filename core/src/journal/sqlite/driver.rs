@@ -42,6 +42,8 @@ pub struct SqliteJournal {
     inbox: Option<(i64, Vec<InboxItem>)>,
     /// Roughly how much was written since the log went into the database.
     logged: usize,
+    /// Whether the way back is written into what was the reserve.
+    on_reserve: bool,
 }
 
 /// What an opening puts together.
@@ -94,6 +96,7 @@ impl SqliteJournal {
             unsure: false,
             inbox: None,
             logged: CHECKPOINT,
+            on_reserve: false,
         }
     }
 
@@ -148,6 +151,18 @@ impl SqliteJournal {
         if self.logged < CHECKPOINT {
             return;
         }
+        if self.on_reserve {
+            // The database would grow into the room that was kept for the way back.
+            if let Err(e) = self.reserve() {
+                tracing::debug!(error = %e, "the journal's log stays as it is while the disk is full");
+                self.logged = CHECKPOINT - CHECKPOINT / 4;
+                return;
+            }
+        }
+        self.checkpoint();
+    }
+
+    fn checkpoint(&mut self) {
         // (0 or 1 for blocked, pages in the log, pages of these brought over)
         let result = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
@@ -189,14 +204,19 @@ impl Journal for SqliteJournal {
         let epoch = self.epoch;
         let way_back = appends.iter().any(|append| append.way_back);
         let again = way_back.then(|| appends.clone());
-        let first = self.commit(|tip, lookup| prepare(tip, epoch, appends, took, lookup).map(Some));
-        match (first, again) {
-            (Err(full), Some(appends)) if may_be_full(&full) && self.reserve.release()? => {
-                tracing::warn!(error = %full, "the disk is full: the way back is written into the reserve");
-                self.commit(|tip, lookup| prepare(tip, epoch, appends, took, lookup).map(Some))
-            }
-            (result, _) => result,
+        let result = self.commit(|tip, lookup| prepare(tip, epoch, appends, took, lookup).map(Some));
+        let (Err(full), Some(appends)) = (&result, again) else { return result };
+        if !may_be_full(full) {
+            return result;
         }
+        if self.reserve.release()? {
+            tracing::warn!(error = %full, "the disk is full: the way back is written into the reserve");
+            self.on_reserve = true;
+        } else {
+            // The reserve is used up. Bringing the log over, if that needs no room, frees the log's own.
+            self.checkpoint();
+        }
+        self.commit(|tip, lookup| prepare(tip, epoch, appends, took, lookup).map(Some))
     }
 
     fn read(&mut self, stream: &StreamId) -> Result<Vec<Stored>> {
@@ -255,7 +275,9 @@ impl Journal for SqliteJournal {
 
     fn reserve(&mut self) -> Result<()> {
         self.own_process()?;
-        self.reserve.ensure()
+        self.reserve.ensure()?;
+        self.on_reserve = false;
+        Ok(())
     }
 
     fn prune(&mut self, stream: &StreamId) -> Result<()> {

@@ -11,6 +11,7 @@ use super::check::{check_all, check_outer, check_quick};
 use super::driver::{Parts, SqliteJournal};
 use super::error::OrSql;
 use super::read::Tables;
+use super::reader::Reader;
 use super::schema;
 use super::write::{set_epoch, write};
 use crate::error::{Error, Kind, Result};
@@ -33,10 +34,18 @@ pub struct LostTail {
 }
 
 /// What an opening accepts that it would refuse.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
     accept_missing_head: bool,
     accept_file_system: bool,
+    /// The largest database that is checked in full, in bytes.
+    pub(in crate::journal) full_check: u64,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions { accept_missing_head: false, accept_file_system: false, full_check: FULL_CHECK }
+    }
 }
 
 impl OpenOptions {
@@ -53,7 +62,7 @@ impl OpenOptions {
         self
     }
 
-    /// Opens a journal on a network file system or one that is not known to be local.
+    /// Opens or reads a journal on a network file system or one that is not known to be local.
     #[must_use]
     pub fn accept_file_system(mut self, accept: bool) -> OpenOptions {
         self.accept_file_system = accept;
@@ -72,6 +81,20 @@ impl OpenOptions {
         self.open_at(path, durability, clock).map_err(|e| {
             if e.context().iter().any(|(key, _)| *key == "path") { e } else { e.with("path", path.display()) }
         })
+    }
+
+    /// Opens the journal at `path` for reading, which may be driven by another process.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none, [`Kind::Invalid`] when the file is something else,
+    /// [`Kind::Corrupt`] when its tables are damaged, [`Kind::Unsupported`] for a later version or a network file
+    /// system.
+    pub fn open_reader(&self, path: &Path) -> Result<Reader> {
+        let paths = Paths::of(path)?;
+        if !self.accept_file_system {
+            refuse_network(&paths.dir)?;
+        }
+        Reader::open_at(path, paths)
     }
 
     fn open_at(&self, path: &Path, durability: Durability, clock: &dyn Clock) -> Result<SqliteJournal> {
@@ -153,7 +176,7 @@ impl OpenOptions {
                 row.get(0)
             })
             .or_sql("ask for the journal's size")?;
-        if u64::try_from(size).is_ok_and(|size| size <= FULL_CHECK) {
+        if u64::try_from(size).is_ok_and(|size| size <= self.full_check) {
             // The outer head has been looked at, and may have been excused.
             check_all(tables, None)?.check()?;
         } else {

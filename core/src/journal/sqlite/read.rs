@@ -161,6 +161,13 @@ impl Tables<'_> {
         self.run_rows("WHERE finished = 0 ORDER BY started, stream", [])
     }
 
+    /// Checks every run's row, keeping none.
+    pub(super) fn check_runs(self) -> Result<()> {
+        let mut statement = self.0.prepare(RUN).or_sql("check the runs")?;
+        let mut rows = statement.query_map([], raw_run).or_sql("check the runs")?;
+        rows.try_for_each(|row| run_row(row.or_sql("check the runs")?).map(drop))
+    }
+
     fn run_rows(self, rest: &str, params: impl rusqlite::Params) -> Result<Vec<RunRow>> {
         let mut statement = self.0.prepare_cached(&format!("{RUN} {rest}")).or_sql("list the runs")?;
         let rows = statement.query_map(params, raw_run).or_sql("list the runs")?;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::check::check_all;
 use super::error::OrSql;
+use super::open::OpenOptions;
 use super::read::Tables;
 use super::schema;
 use super::write::send;
@@ -24,14 +25,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the journal at `path`.
+    /// Opens with [`OpenOptions`] that accept nothing; see [`OpenOptions::open_reader`].
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is none, [`Kind::Invalid`] when the file is something else,
-    /// [`Kind::Corrupt`] when its header or tables are damaged.
+    /// As [`OpenOptions::open_reader`].
     pub fn open(path: &Path) -> Result<Reader> {
+        OpenOptions::new().open_reader(path)
+    }
+
+    pub(super) fn open_at(path: &Path, paths: Paths) -> Result<Reader> {
         schema::check_version()?;
-        let paths = Paths::of(path)?;
         let absent = || Error::new(Kind::NotFound, "there is no journal");
         if !paths.db.exists() {
             return Err(absent().with("path", path.display()));

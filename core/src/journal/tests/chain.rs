@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::contract::run;
 use crate::journal::chain::{Digest, Link, check_end, check_links, event_hash};
+use crate::journal::commit::commit_hash;
 use crate::journal::verify::Damages;
 use crate::journal::{Damage, DamageKind, StreamId};
 use crate::time::Time;
@@ -94,4 +95,18 @@ proptest! {
         prop_assert_ne!(hash, event_hash(&Digest::ZERO, &run(&name), 2, Time(0), &body));
         prop_assert_eq!(hash.to_string().parse::<Digest>().unwrap(), hash);
     }
+}
+
+/// Worked out by another implementation (Python's hashlib) from the description in `chain.rs` and `commit.rs`: journals
+/// that were written once must verify for ever.
+#[test]
+fn the_format_does_not_drift() {
+    let first = event_hash(&Digest::ZERO, &run("a"), 1, Time(1_700_000_000_000), b"{\"type\":\"x\"}");
+    assert_eq!(first.to_string(), "267078b2483c31628ff00d5860dc26bebe9af4473544f5398639d42f787e5694");
+    let second = event_hash(&first, &run("a"), 2, Time(-1), b"");
+    assert_eq!(second.to_string(), "9b109ce89f286fe8911adecad64b5a54ad5649c52000a2040f3c2fe3deb3bc7b");
+    assert_eq!(
+        commit_hash(&second, 7, b"{}").to_string(),
+        "1f606a21ffeae9c18b238b3d26d900a2056e6b0783885d21dd503889cf48f972"
+    );
 }

@@ -134,7 +134,7 @@ fn fills_the_disk() {
     let mut rest = std::fs::File::create(dir.join("rest")).unwrap();
     while rest.write_all(&[1; 512]).is_ok() {}
     assert_eq!(journal.append(append(head, false), &[]).unwrap_err().kind(), Kind::Io);
-    for _ in 0..10 {
+    for _ in 0..30 {
         journal.append(append(head, true), &[]).unwrap();
         head += 1;
     }

@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod damage;
 mod memory;
+mod model;
 mod sqlite;
 
 use std::path::PathBuf;

@@ -171,3 +171,20 @@ fn the_way_back_can_be_written_on_a_full_disk() {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("the way back was written"), "{text}");
 }
+
+#[test]
+fn a_driver_killed_while_it_opens_leaves_a_journal_that_opens() {
+    for round in 0..12 {
+        let dir = Dir::new("opening");
+        let path = dir.0.join("x.db");
+        let mut driver = child("appends_for_ever", &path);
+        // From before the first file is made until after the first events; where it is cut is chance.
+        std::thread::sleep(Duration::from_millis(round * 3));
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+        let mut journal = open(&path).unwrap();
+        let head = journal.head(&run("a")).unwrap();
+        journal.append(vec![Append::new(run("a"), head, vec![record(1, "x")])], &[]).unwrap();
+        assert!(journal.verify().unwrap().is_sound());
+    }
+}

@@ -256,3 +256,42 @@ fn a_relaxed_tail_may_be_lost_with_the_machine_only() {
         }
     }
 }
+
+#[test]
+fn a_large_journal_is_checked_where_a_driver_would_be_misled() {
+    let dir = Dir::new("large");
+    let (good, bad) = (dir.0.join("good"), dir.0.join("bad"));
+    fs::create_dir_all(&good).unwrap();
+    let mut journal = open(&good.join("x.db")).unwrap();
+    let done =
+        Append { index: Some(index("b", 9, true)), ..Append::new(run("b"), 0, vec![record(1, "b"), record(1, "c")]) };
+    journal.append(vec![started("a", 1), done], &[]).unwrap();
+    Reader::open(&good.join("x.db")).unwrap().send(&run("a"), Time(5), b"1").unwrap();
+    Box::new(journal).close().unwrap();
+    let mut options = OpenOptions::new();
+    options.full_check = 0;
+    for (sql, refused) in [
+        ("UPDATE runs SET key = 'other' WHERE stream = 'run/b'", true),
+        ("UPDATE runs SET finished = 1 WHERE stream = 'run/a'", true),
+        ("UPDATE inbox SET body = x'32'", true),
+        ("UPDATE commits SET hash = body WHERE no = 2", true),
+        ("UPDATE events SET body = x'31' WHERE stream = 'run/a' AND seq = 1", true),
+        ("UPDATE streams SET seq = 1 WHERE stream = 'run/b'", true),
+        ("DELETE FROM events WHERE stream = 'run/b'", true),
+        // Not looked at until it is read: the inside of a finished run.
+        ("UPDATE events SET body = x'31' WHERE stream = 'run/b' AND seq = 1", false),
+    ] {
+        copy(&good, &bad);
+        let path = bad.join("x.db");
+        let journal = open(&path).unwrap();
+        journal.sql(sql);
+        drop(journal);
+        match options.open(&path, Durability::Relaxed, &VirtualClock::default()) {
+            Err(e) => assert!(refused && e.kind() == Kind::Corrupt, "{sql}: {e}"),
+            Ok(mut journal) => {
+                assert!(!refused, "{sql}");
+                assert_eq!(journal.read(&run("b")).unwrap_err().kind(), Kind::Corrupt);
+            }
+        }
+    }
+}

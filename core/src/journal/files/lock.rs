@@ -1,8 +1,7 @@
 //! One driver: a lock of the operating system on a file of its own, which a killed process gives back at once.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +37,9 @@ impl Holder {
     }
 }
 
+/// The file has this many bytes at least, and is written in place, so that a full disk keeps nobody from driving.
+const LENGTH: usize = 512;
+
 /// Field 22 of proc_pid_stat(5), counted after the name, which may hold anything.
 fn start_time() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -57,8 +59,7 @@ impl Lock {
         let io =
             |e: std::io::Error| Error::new(Kind::Io, "can't lock the journal").with("path", path.display()).because(e);
         let mut options = OpenOptions::new();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -74,15 +75,18 @@ impl Lock {
             }
             Err(TryLockError::Error(e)) => return Err(io(e)),
         }
-        let text = serde_json::to_vec(&Holder::this(since))
+        let mut text = serde_json::to_vec(&Holder::this(since))
             .map_err(|e| Error::new(Kind::Internal, "can't write who drives").because(e))?;
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text)).map_err(io)?;
+        text.resize(text.len().max(LENGTH), b' ');
+        file.write_all_at(&text, 0).and_then(|()| file.set_len(text.len() as u64)).map_err(io)?;
         Ok(Lock { file })
     }
 
     /// Gives the lock back and says that nobody drives. (The file stays: removing it could remove another's lock.)
     pub(in crate::journal) fn release(self) -> Result<()> {
-        self.file.set_len(0).map_err(|e| Error::new(Kind::Io, "can't clear the lock file").because(e))
+        self.file
+            .write_all_at(&[b' '; LENGTH], 0)
+            .map_err(|e| Error::new(Kind::Io, "can't clear the lock file").because(e))
     }
 }
 

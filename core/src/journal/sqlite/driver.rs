@@ -58,6 +58,7 @@ pub(super) struct Parts {
     pub(super) tip: Tip,
     pub(super) epoch: u64,
     pub(super) lost: Option<LostTail>,
+    pub(super) on_reserve: bool,
 }
 
 impl SqliteJournal {
@@ -80,7 +81,7 @@ impl SqliteJournal {
     }
 
     pub(super) fn assemble(parts: Parts) -> SqliteJournal {
-        let Parts { conn, paths, lock, head, reserve, durability, boot, tip, epoch, lost } = parts;
+        let Parts { conn, paths, lock, head, reserve, durability, boot, tip, epoch, lost, on_reserve } = parts;
         SqliteJournal {
             conn,
             paths,
@@ -96,7 +97,7 @@ impl SqliteJournal {
             unsure: false,
             inbox: None,
             logged: CHECKPOINT,
-            on_reserve: false,
+            on_reserve,
         }
     }
 

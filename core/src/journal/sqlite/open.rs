@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::check::{check_all, check_outer, check_quick};
 use super::driver::{Parts, SqliteJournal};
-use super::error::OrSql;
+use super::error::{OrSql, may_be_full};
 use super::read::Tables;
 use super::reader::Reader;
 use super::schema;
@@ -124,17 +124,21 @@ impl OpenOptions {
             create_file(&paths)?;
             fresh = true;
         }
-        let mut conn = schema::connect(&paths.db, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if !known && schema::is_empty(&conn)? {
-            schema::create(&conn)?;
-            fresh = true;
-        }
-        schema::check_tables(&conn)?;
-        schema::settings(&conn, durability)?;
+        let load = || self.load(&paths, outer.as_ref(), durability, &boot);
+        let reserve = Reserve::new(paths.beside(".reserve"), paths.dir.clone());
+        let mut on_reserve = false;
+        let (conn, started) = match load() {
+            // A rollout that goes back must be taken up on a full disk as well.
+            Err(e) if may_be_full(&e) && reserve.release()? => {
+                tracing::warn!(error = %e, "the disk is full: the journal is opened with what was the reserve");
+                on_reserve = true;
+                load()?
+            }
+            loaded => loaded?,
+        };
         if fresh {
             sync_dir(&paths.dir)?;
         }
-        let started = self.begin(&mut conn, outer.as_ref(), &boot)?;
         let slot = Slot { epoch: started.epoch, no: started.tip.no, hash: started.tip.hash, ..none };
         // Whoever accepts that the head is missing, or loses a tail, goes on with a head of its own.
         let head = HeadFile::open(&head_path, &outer.unwrap_or_else(|| slot.clone()))?;
@@ -147,8 +151,26 @@ impl OpenOptions {
                 "a loss of power took the latest commits"
             );
         }
-        let reserve = Reserve::new(paths.beside(".reserve"), paths.dir.clone());
-        Ok(SqliteJournal::assemble(Parts { conn, paths, lock, head, reserve, durability, boot, tip, epoch, lost }))
+        let parts = Parts { conn, paths, lock, head, reserve, durability, boot, tip, epoch, lost, on_reserve };
+        Ok(SqliteJournal::assemble(parts))
+    }
+
+    /// Opens the database, makes its tables when it is new, and begins an epoch.
+    fn load(
+        &self,
+        paths: &Paths,
+        outer: Option<&Slot>,
+        durability: Durability,
+        boot: &str,
+    ) -> Result<(Connection, Started)> {
+        let mut conn = schema::connect(&paths.db, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if outer.is_none_or(|outer| outer.no == 0) && schema::is_empty(&conn)? {
+            schema::create(&conn)?;
+        }
+        schema::check_tables(&conn)?;
+        schema::settings(&conn, durability)?;
+        let started = self.begin(&mut conn, outer, boot)?;
+        Ok((conn, started))
     }
 
     /// Checks what is there and raises the epoch, in one transaction.

@@ -134,6 +134,12 @@ fn fills_the_disk() {
     let mut rest = std::fs::File::create(dir.join("rest")).unwrap();
     while rest.write_all(&[1; 512]).is_ok() {}
     assert_eq!(journal.append(append(head, false), &[]).unwrap_err().kind(), Kind::Io);
+    // Killed now, it must come up again: its opening is written into the reserve as well.
+    drop(journal);
+    let _ = std::fs::remove_file(dir.join("x.db-shm"));
+    while rest.write_all(&[1; 512]).is_ok() {}
+    let mut journal = open_as(&dir.join("x.db"), Durability::Full).unwrap();
+    assert!(!dir.join("x.db.reserve").exists());
     for _ in 0..30 {
         journal.append(append(head, true), &[]).unwrap();
         head += 1;

@@ -13,7 +13,7 @@ use super::write::send;
 use crate::error::{Error, Kind, Result};
 use crate::journal::commit::Lookup;
 use crate::journal::files::{HeadFile, Holder, Paths};
-use crate::journal::{RunRow, Stored, StreamId, Verified};
+use crate::journal::{Damage, DamageKind, MAX_DAMAGES, RunRow, Stored, StreamId, Verified};
 use crate::time::Time;
 
 /// Reads a journal that another process may drive. It never takes the driver's lock; its transactions are short, but
@@ -39,7 +39,12 @@ impl Reader {
         if !paths.db.exists() {
             return Err(absent().with("path", path.display()));
         }
-        let known = HeadFile::read(&paths.beside(".head"))?.is_some_and(|outer| outer.no > 0);
+        let known = match HeadFile::read(&paths.beside(".head")) {
+            Ok(outer) => outer.is_some_and(|outer| outer.no > 0),
+            // A damaged head tells that it is a journal, and hinders no reading; verify names it.
+            Err(e) if e.kind() == Kind::Corrupt => true,
+            Err(e) => return Err(e),
+        };
         // The header is left to SQLite: opening and closing the file here would drop the locks of other readers in
         // this process.
         let conn = schema::connect(&paths.db, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|conn| {
@@ -104,9 +109,20 @@ impl Reader {
     /// [`Kind::Io`] when the journal can't be read; damage is a result.
     pub fn verify(&mut self) -> Result<Verified> {
         // The head first: what it names is in every later state of the database.
-        let outer = HeadFile::read(&self.paths.beside(".head"))?;
+        let (outer, damage) = match HeadFile::read(&self.paths.beside(".head")) {
+            Ok(Some(outer)) => (Some(outer), None),
+            Ok(None) => (None, Some("the journal's outer head is missing".to_owned())),
+            Err(e) if e.kind() == Kind::Corrupt => (None, Some(e.message().to_owned())),
+            Err(e) => return Err(e),
+        };
         let tx = self.conn.transaction().or_sql("check the journal")?;
-        check_all(Tables(&tx), outer.as_ref())
+        let mut verified = check_all(Tables(&tx), outer.as_ref())?;
+        if let Some(detail) = damage {
+            verified.damages.insert(0, Damage { kind: DamageKind::Head, stream: None, seq: None, detail });
+            verified.unlisted += u64::from(verified.damages.len() > MAX_DAMAGES);
+            verified.damages.truncate(MAX_DAMAGES);
+        }
+        Ok(verified)
     }
 
     /// Sends a command to whoever drives the journal, now or later. Durable when it returns. Returns its number, to be

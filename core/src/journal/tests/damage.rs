@@ -225,6 +225,29 @@ fn each_damage_in_the_tables_is_named() {
 }
 
 #[test]
+fn a_damaged_outer_head_hinders_driving_and_not_reading() {
+    let dir = Dir::new("outer");
+    let path = dir.0.join("x.db");
+    let mut journal = open(&path).unwrap();
+    journal.append(vec![started("a", 1)], &[]).unwrap();
+    Box::new(journal).close().unwrap();
+    for missing in [false, true] {
+        if missing {
+            fs::remove_file(dir.0.join("x.db.head")).unwrap();
+        } else {
+            fs::write(dir.0.join("x.db.head"), [7; 5_000]).unwrap();
+        }
+        let error = open(&path).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.help_text().unwrap().contains("accept_missing_head"));
+        let mut reader = Reader::open(&path).unwrap();
+        assert_eq!(reader.read(&run("a"), 0, 9).unwrap().len(), 2);
+        let damages = reader.verify().unwrap().damages;
+        assert_eq!(damages.iter().map(|damage| damage.kind).collect::<Vec<_>>(), [DamageKind::Head]);
+    }
+}
+
+#[test]
 fn a_relaxed_tail_may_be_lost_with_the_machine_only() {
     let dir = Dir::new("relaxed");
     let (good, bad) = (dir.0.join("good"), dir.0.join("bad"));

@@ -238,27 +238,24 @@ async fn send(
             return None;
         }
         left -= 1;
-        ticket.retried();
-        // A closed idle connection says nothing of the instance; the next try is on a new connection.
+        // A closed idle connection says nothing of the instance: it is asked again on a new one.
         reuse = false;
         if !reused {
             tried.push(lease.upstream().clone());
-        } else if !lease.upstream().is_leaving() {
-            continue;
+            let again = shared.read(|table| table.again(&version, &tried));
+            lease = match again {
+                Some(other) if !tried.iter().any(|tried| Arc::ptr_eq(tried, other.upstream())) => other,
+                // No other one of this version. What was never sent may go to another version, but the version drawn
+                // has failed it.
+                _ if refused => {
+                    ticket.spoil();
+                    shared.read(|table| with_chance(|chance| table.elsewhere(&version, chance)))?
+                }
+                Some(same) => same,
+                None => return None,
+            };
         }
-        let known = tried.len();
-        let next = shared.read(|table| table.again(&version, &tried));
-        lease = match next {
-            Some(next) if !tried.iter().any(|other| Arc::ptr_eq(other, next.upstream())) => next,
-            // None other of this version. What was never sent may go to another version, but the version drawn has
-            // failed it.
-            _ if refused && known > 0 => {
-                ticket.spoil();
-                shared.read(|table| with_chance(|chance| table.elsewhere(&version, chance)))?
-            }
-            Some(same) => same,
-            None => return None,
-        };
+        ticket.retried();
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Manner {
     Mute,
     /// Sends bytes as they are, whatever is asked, and closes.
     Raw(&'static str),
+    /// Says the status at once and sends a chunk every 10 ms for ever.
+    Endless,
     /// Upgrades, then sends back what it gets.
     Echo,
 }
@@ -113,6 +115,13 @@ async fn talk(
             }
             Manner::Mute => return Ok(()),
             Manner::Raw(text) => return stream.write_all(text.as_bytes()).await,
+            Manner::Endless => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+                loop {
+                    stream.write_all(b"4\r\nmore\r\n").await?;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
             Manner::Echo => {
                 let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
                 stream.write_all(answer.as_bytes()).await?;
@@ -337,7 +346,6 @@ impl Load {
         while let Some(ended) = under_way.join_next().await {
             ended.unwrap();
         }
-        let report = std::mem::take(&mut *report.lock().unwrap());
-        report
+        std::mem::take(&mut *report.lock().unwrap())
     }
 }

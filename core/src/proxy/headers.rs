@@ -78,10 +78,8 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
         }
         Ok(_) => {}
     }
-    if let Some(authority) = parts.uri.authority() {
-        if !is_host(authority.as_str().as_bytes()) {
-            return Err(Refusal(StatusCode::BAD_REQUEST, "the request target's authority is no host"));
-        }
+    if parts.uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
+        return Err(Refusal(StatusCode::BAD_REQUEST, "the request target's authority is no host"));
     }
     match single(&parts.headers, &TRANSFER_ENCODING) {
         Ok(None) => {}

@@ -29,6 +29,8 @@ struct Ready {
 pub(super) struct Table {
     pub(super) ledger: Ledger,
     pub(super) upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Instances that were taken out while something was still under way on them.
+    gone: Vec<Arc<Upstream>>,
     pub(super) meters: BTreeMap<String, Arc<Meter>>,
     ready: Vec<Ready>,
     total: u64,
@@ -45,6 +47,7 @@ impl Table {
         Table {
             ledger: Ledger::new(now),
             upstreams: BTreeMap::new(),
+            gone: Vec::new(),
             meters: BTreeMap::new(),
             ready: Vec::new(),
             total: 0,
@@ -61,17 +64,36 @@ impl Table {
         self.rebuild();
     }
 
-    /// Adds an instance; one of the same name is replaced and handed back.
-    pub(super) fn add(&mut self, instance: Instance) -> Option<Arc<Upstream>> {
+    /// Adds an instance; one of the same name is taken out.
+    pub(super) fn add(&mut self, instance: Instance) {
         let old = self.upstreams.insert(instance.id.clone(), Arc::new(Upstream::new(instance)));
+        self.part(old);
         self.rebuild();
-        old
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<Arc<Upstream>> {
+    /// Takes an instance out.
+    pub(super) fn remove(&mut self, id: &str) {
         let old = self.upstreams.remove(id);
+        self.part(old);
         self.rebuild();
-        old
+    }
+
+    fn part(&mut self, old: Option<Arc<Upstream>>) {
+        if let Some(old) = old {
+            old.leave();
+            self.gone.push(old);
+        }
+        self.forget();
+    }
+
+    /// Forgets instances on which nothing is under way any more.
+    pub(super) fn forget(&mut self) {
+        self.gone.retain(|upstream| upstream.in_flight() > 0);
+    }
+
+    /// Every instance on which something may be under way.
+    pub(super) fn all(&self) -> Vec<Arc<Upstream>> {
+        self.upstreams.values().chain(&self.gone).cloned().collect()
     }
 
     /// Works out who can be drawn, after any change.

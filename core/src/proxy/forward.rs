@@ -18,6 +18,9 @@ use super::server::{Client, Shared, with_chance};
 use super::table::Routed;
 use super::tunnel;
 
+/// How many connections are tried for one request.
+const TRIES: usize = 8;
+
 /// A head that can be sent a second time.
 struct Head {
     method: Method,
@@ -218,7 +221,6 @@ async fn send(
     mut lease: Lease,
     ticket: &mut super::ticket::Ticket,
 ) -> Option<(Response<Incoming>, Sender, Lease)> {
-    let version = lease.upstream().instance.version.clone();
     let mut reuse = head.is_some() || config.reuse == Reuse::Always;
     let mut tried: Vec<Arc<Upstream>> = Vec::new();
     let mut request = request;
@@ -229,27 +231,32 @@ async fn send(
             Err(failed) => failed,
         };
         let Failed { request: unsent, refused, reused } = failed;
+        let written = unsent.is_none();
         request = match (unsent, &head) {
             (Some(unsent), _) => unsent,
             (None, Some(head)) => head.again(),
             (None, None) => return None,
         };
-        if left == 0 {
+        // Only what may have reached an instance uses up a repetition: the request itself may be what kills instances.
+        if written {
+            left = left.checked_sub(1)?;
+        }
+        if tried.len() >= TRIES {
             return None;
         }
-        left -= 1;
         // A closed idle connection says nothing of the instance: it is asked again on a new one.
         reuse = false;
         if !reused {
             tried.push(lease.upstream().clone());
-            let again = shared.read(|table| table.again(&version, &tried));
+            let version = tried.first().map_or("", |first| first.instance.version.as_str());
+            let again = shared.read(|table| table.again(version, &tried));
             lease = match again {
                 Some(other) if !tried.iter().any(|tried| Arc::ptr_eq(tried, other.upstream())) => other,
                 // No other one of this version. What was never sent may go to another version, but the version drawn
                 // has failed it.
                 _ if refused => {
                     ticket.spoil();
-                    shared.read(|table| with_chance(|chance| table.elsewhere(&version, chance)))?
+                    shared.read(|table| with_chance(|chance| table.elsewhere(version, chance)))?
                 }
                 Some(same) => same,
                 None => return None,

@@ -136,11 +136,14 @@ impl Table {
         Some(Routed { ticket, lease: Lease::new(upstream) })
     }
 
-    /// An instance for a second try: of the same version, one that was not tried if there is any.
+    /// An instance for a second try: of the same version, one that was not tried if there is any, and of these the one
+    /// that has been ready for longest. (Least under way would send all that a death has cut to the newest instance,
+    /// which has proven nothing yet.)
     pub(super) fn again(&self, version: &str, tried: &[Arc<Upstream>]) -> Option<Lease> {
         let all = || self.of(version);
+        let age = |upstream: &&Arc<Upstream>| (upstream.instance.ready_at, upstream.in_flight());
         let fresh = all().filter(|upstream| !tried.iter().any(|other| Arc::ptr_eq(other, upstream)));
-        let upstream = fresh.min_by_key(|u| u.in_flight()).or_else(|| all().min_by_key(|u| u.in_flight()))?;
+        let upstream = fresh.min_by_key(age).or_else(|| all().min_by_key(age))?;
         Some(Lease::new(upstream))
     }
 

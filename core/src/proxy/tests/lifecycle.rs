@@ -125,7 +125,7 @@ async fn a_drain_cuts_what_is_left_at_its_deadline() {
 async fn an_instance_in_its_warm_up_does_not_count() {
     let bench = Bench::new(Config::default()).await;
     let server = Server::start("v", Manner::Good).await;
-    let now = SystemClock::new(Time(0)).now();
+    let now = bench.clock.now();
     let mut measure = bench.measure;
     measure.warmup = Span::seconds(3_600);
     bench.proxy.add(crate::proxy::Instance {
@@ -191,4 +191,41 @@ async fn closing_lets_requests_end_and_listens_no_more() {
     assert_eq!(under_way.await.unwrap().status(), 200);
     assert!(tokio::net::TcpStream::connect(at).await.is_err());
     drop(idle);
+}
+
+#[tokio::test]
+async fn dropping_the_proxy_ends_all_that_it_carried() {
+    let (bench, _echo) = Bench::with(Config::default(), Manner::Echo).await;
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    let mut tunnel = connect(bench.at()).await;
+    assert_eq!(exchange(&mut tunnel, upgrade).await.unwrap().status(), 101);
+    // An instance that was taken out still has its tunnel.
+    bench.proxy.remove("v-1");
+    tunnel.write_all(b"hello").await.unwrap();
+    tunnel.read_exact(&mut [0; 5]).await.unwrap();
+    assert_eq!(bench.proxy.stats().clients, 1);
+    let idle = connect(bench.at()).await;
+    let mut waiting = connect(bench.at()).await;
+    waiting.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    drop(bench);
+    for mut stream in [tunnel, idle, waiting] {
+        let end = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 100])).await.unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn more_clients_than_allowed_wait() {
+    let (bench, _server) = Bench::with(Config { max_connections: 2, ..Config::default() }, Manner::Good).await;
+    let mut first = connect(bench.at()).await;
+    let mut second = connect(bench.at()).await;
+    exchange(&mut first, GET).await.unwrap();
+    exchange(&mut second, GET).await.unwrap();
+    let at = bench.at();
+    let third = tokio::spawn(async move { ask(at, GET).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!third.is_finished());
+    assert_eq!(bench.proxy.stats().clients, 2);
+    drop(first);
+    assert_eq!(third.await.unwrap().status(), 200);
 }

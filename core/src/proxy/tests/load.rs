@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::proxy::Config;
@@ -78,23 +79,27 @@ async fn instances_die_and_come_under_load_and_no_request_is_lost() {
     let steady = Server::start("v", Manner::Good).await;
     bench.add("steady", "v", &steady);
     bench.route(1, &[("v", 10_000)]);
-    let load = Load { requests: 1_000, every: Duration::from_millis(1), only_get: true };
+    let load = Load { requests: 1_500, every: Duration::from_millis(1), only_get: true };
     let load = tokio::spawn(load.run(bench.at()));
-    for round in 0..10 {
-        let id = format!("mortal-{round}");
+    let mut died = 0;
+    while !load.is_finished() {
+        let id = format!("mortal-{died}");
         let mortal = Server::start("v", Manner::Slow(Duration::from_millis(5))).await;
         bench.add(&id, "v", &mortal);
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        assert!(mortal.requests.load(std::sync::atomic::Ordering::SeqCst) > 0, "it had its part");
+        while mortal.requests.load(Ordering::SeqCst) < 10 && !load.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         // It dies with requests under way; the proxy is told a while later.
         drop(mortal);
         tokio::time::sleep(Duration::from_millis(20)).await;
         bench.proxy.remove(&id);
+        died += 1;
     }
+    assert!(died > 3, "{died}");
     let report = load.await.unwrap();
     assert!(report.lost.is_empty(), "{} lost, such as {}", report.lost.len(), report.lost[0]);
-    let (total, _) = bench.counted(1_000).await;
-    assert_eq!((total["v"].requests, total["v"].errors), (1_000, 0));
+    let (total, _) = bench.counted(1_500).await;
+    assert_eq!((total["v"].requests, total["v"].errors), (1_500, 0));
     assert!(bench.proxy.stats().versions["v"].retries > 0, "some were sent again");
 }
 

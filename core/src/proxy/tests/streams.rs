@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::proxy::harness::{Bench, GET, Manner, Message, ask, connect, exchange};
 use crate::proxy::{Config, Instance};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 const BIG: usize = 50_000_000;
 
@@ -175,4 +175,42 @@ async fn a_client_that_waits_for_100_gets_it_only_when_the_body_is_wanted() {
     bench.proxy.remove("v-1");
     let mut stream = connect(bench.at()).await;
     assert_eq!(exchange(&mut stream, head).await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_is_over_is_passed_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bench = bench_before(&listener).await;
+    let instance = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        skip_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 401 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+        stream
+    });
+    let mut stream = connect(bench.at()).await;
+    let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
+    let answer = exchange(&mut stream, half).await.unwrap();
+    assert_eq!((answer.status(), answer.text()), (401, "no"));
+    drop(instance.await.unwrap());
+    let (counts, _) = bench.counted(1).await;
+    assert_eq!((counts["v"].requests, counts["v"].errors), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_nothing_is_cut_in_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bench = bench_before(&listener).await;
+    bench.proxy.configure(Config { stream_idle_timeout: Span::millis(300), ..Config::default() });
+    let instance = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        skip_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await.unwrap();
+        let part = vec![b'x'; 100_000];
+        while stream.write_all(&part).await.is_ok() {}
+    });
+    let mut stream = connect(bench.at()).await;
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), instance).await.unwrap().unwrap();
+    let (counts, _) = bench.counted(1).await;
+    assert_eq!((counts["v"].requests, counts["v"].errors), (1, 0), "that is not the instance's fault");
 }

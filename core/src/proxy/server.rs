@@ -179,7 +179,8 @@ impl Proxy {
         self.shared.write(|table| table.route(weights, epoch, measure, self.shared.clock.now()));
     }
 
-    /// Adds an instance that is ready. One of the same name is replaced, as if by [`Proxy::remove`].
+    /// Adds an instance that is ready. One of the same name is replaced, as if by [`Proxy::remove`]; adding the same
+    /// again changes nothing, unless it was being drained.
     pub fn add(&self, instance: Instance) {
         self.shared.write(|table| table.add(instance));
     }
@@ -222,7 +223,8 @@ impl Proxy {
     ///
     /// Bad are: status 500 and above, refused, reset or cut connections, time-outs. Not counted are requests in an
     /// instance's warm-up, and those that no instance was ready for. An upgraded connection is one request that ended
-    /// with its upgrade. A request that broke off or overran its own body counts as abandoned.
+    /// with its upgrade. A request that broke off or overran its own body counts as abandoned,
+    /// and so does one that could not be sent because the proxy had no port or file handle left.
     pub fn windows(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.windows(after, limit))

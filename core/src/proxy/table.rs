@@ -64,8 +64,11 @@ impl Table {
         self.rebuild();
     }
 
-    /// Adds an instance; one of the same name is taken out.
+    /// Adds an instance; one of the same name is taken out, unless it is the same.
     pub(super) fn add(&mut self, instance: Instance) {
+        if self.upstreams.get(&instance.id).is_some_and(|old| old.instance == instance && !old.is_leaving()) {
+            return;
+        }
         let old = self.upstreams.insert(instance.id.clone(), Arc::new(Upstream::new(instance)));
         self.part(old);
         self.rebuild();

@@ -44,6 +44,8 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) requests: Arc<AtomicU64>,
     pub(super) connections: Arc<AtomicU64>,
+    /// Connections that are open.
+    pub(super) open: Arc<AtomicU64>,
     /// The last request's head.
     pub(super) head: Arc<Mutex<String>>,
     task: JoinHandle<()>,
@@ -62,6 +64,8 @@ impl Server {
         let (requests, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let head = Arc::new(Mutex::new(String::new()));
         let (counted, connected, seen) = (requests.clone(), connections.clone(), head.clone());
+        let open = Arc::new(AtomicU64::new(0));
+        let opened = open.clone();
         let task = tokio::spawn(async move {
             let mut clients = JoinSet::new();
             loop {
@@ -70,15 +74,17 @@ impl Server {
                     accepted = listener.accept() => {
                         let (stream, _) = accepted.unwrap();
                         connected.fetch_add(1, Ordering::SeqCst);
-                        let (counted, seen) = (counted.clone(), seen.clone());
+                        opened.fetch_add(1, Ordering::SeqCst);
+                        let (counted, seen, opened) = (counted.clone(), seen.clone(), opened.clone());
                         clients.spawn(async move {
                             let _ = talk(stream, version, manner, counted, seen).await;
+                            opened.fetch_sub(1, Ordering::SeqCst);
                         });
                     }
                 }
             }
         });
-        Server { address, requests, connections, head, task }
+        Server { address, requests, connections, open, head, task }
     }
 
     pub(super) fn seen(&self) -> String {

@@ -17,6 +17,9 @@ async fn one(config: Config, manner: Manner, request: &str) -> (Option<u16>, Cou
     (status, counts["v"], server.requests.load(Ordering::SeqCst))
 }
 
+/// Could be sent again, if its body were still there.
+const PUT: &str = "PUT /x HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\nhello";
+
 const GOOD: Counts = Counts { requests: 1, errors: 0, abandoned: 0 };
 const BAD: Counts = Counts { requests: 1, errors: 1, abandoned: 0 };
 
@@ -36,6 +39,7 @@ async fn what_goes_wrong_is_answered_and_counted_once() {
         (Manner::Mute, GET, (Some(502), BAD, 3)),
         (Manner::Mute, POST, (Some(502), BAD, 1)),
         (Manner::Mute, CHUNKED, (Some(502), BAD, 1)),
+        (Manner::Mute, PUT, (Some(502), BAD, 1)),
         (slow, GET, (Some(504), BAD, 1)),
         (slow, POST, (Some(504), BAD, 1)),
         // Answers that can't be passed on.

@@ -229,3 +229,40 @@ async fn more_clients_than_allowed_wait() {
     drop(first);
     assert_eq!(third.await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn an_instance_that_was_taken_out_keeps_its_request_and_no_connection() {
+    let (bench, server) = Bench::with(Config::default(), Manner::Slow(Duration::from_millis(100))).await;
+    let at = bench.at();
+    ask(at, POST).await.unwrap();
+    let under_way = tokio::spawn(async move { ask(at, POST).await.unwrap() });
+    while server.requests.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(server.open.load(Ordering::SeqCst), 2, "one idle, one in use");
+    bench.proxy.remove("v-1");
+    assert_eq!(under_way.await.unwrap().status(), 200);
+    let closed = async {
+        while server.open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // Sooner than idle connections are closed for their age.
+    assert!(tokio::time::timeout(Duration::from_secs(3), closed).await.is_ok());
+}
+
+#[tokio::test]
+async fn connections_are_closed_when_they_were_idle_for_too_long() {
+    let config = Config { upstream_idle_timeout: Span::millis(100), ..Config::default() };
+    let (bench, server) = Bench::with(config, Manner::Good).await;
+    ask(bench.at(), GET).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    ask(bench.at(), GET).await.unwrap();
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2, "an old one is not used again");
+    let closed = async {
+        while server.open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), closed).await.is_ok(), "the sweep takes it");
+}

@@ -1,5 +1,20 @@
 //! Health checks: what to probe, how results count, and what state follows.
+//!
+//! [`CheckSpec`] is what a user says, [`Rules`] what it means, and [`CheckMachine`] decides from results and times alone.
 
+mod explain;
+mod machine;
+mod outcome;
+mod placeholder;
+pub mod probe;
+mod rules;
 mod spec;
+mod status;
+#[cfg(test)]
+mod tests;
 
+pub use machine::{CheckMachine, Transition};
+pub use outcome::{Outcome, Verdict};
+pub use rules::{Check, Intervals, Rules, State};
 pub use spec::{CheckSpec, ProbeSpec};
+pub use status::StatusSet;

@@ -1,0 +1,5 @@
+//! Probes: what asks the world.
+
+mod target;
+
+pub use target::{HttpTarget, split_address};

@@ -1,0 +1,4 @@
+mod cases;
+mod machine;
+mod properties;
+mod spec;

@@ -1,6 +1,7 @@
 //! Health checks: what to probe, how results count, and what state follows.
 //!
-//! [`CheckSpec`] is what a user says, [`Rules`] what it means, and [`CheckMachine`] decides from results and times alone.
+//! [`CheckSpec`] is what a user says, [`Rules`] what it means, [`CheckMachine`] decides from results and times alone,
+//! and a [`probe`] asks the world.
 
 mod explain;
 mod machine;

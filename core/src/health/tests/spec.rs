@@ -73,6 +73,13 @@ fn an_instance_s_address_is_put_in() {
 }
 
 #[test]
+fn a_probe_without_an_address_is_refused() {
+    let error = crate::health::probe::build(&ProbeSpec::tcp("{host}:{port}"), Span::seconds(1)).unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::Invalid);
+    assert!(error.help_text().is_some());
+}
+
+#[test]
 fn defaults_are_as_documented_and_unknown_fields_are_refused() {
     let minimal = json!({"probe": {"kind": "tcp", "address": "127.0.0.1:1"}});
     let spec: CheckSpec = serde_json::from_value(minimal.clone()).unwrap();

@@ -2,3 +2,4 @@ mod cases;
 mod machine;
 mod properties;
 mod spec;
+mod watcher;

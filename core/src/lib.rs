@@ -8,4 +8,5 @@ pub mod machine;
 pub mod process;
 pub mod proxy;
 pub mod service;
+pub mod supervisor;
 pub mod time;

@@ -1,6 +1,6 @@
 //! What is to be started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::time::Span;
 
 use super::explain::explain;
-use super::mark::{Mark, VARIABLE};
+use super::mark::Mark;
 use super::running::Running;
 use super::{reap, table};
 
@@ -19,6 +19,8 @@ pub struct Command {
     pub argv: Vec<String>,
     /// Variables besides those of this program.
     pub env: BTreeMap<String, String>,
+    /// Variables of this program that it does not get.
+    pub unset: BTreeSet<String>,
     /// The working directory; `None`: this program's.
     pub dir: Option<PathBuf>,
     /// The mark by which it, and what it starts, is found again.
@@ -35,6 +37,7 @@ impl Command {
         Command {
             argv: argv.into_iter().map(Into::into).collect(),
             env: BTreeMap::new(),
+            unset: BTreeSet::new(),
             dir: None,
             mark: None,
             line_limit: 16 * 1024,
@@ -84,13 +87,16 @@ impl Command {
         }
         reap::reap_strays();
         let mut command = std::process::Command::new(program);
+        for name in &self.unset {
+            command.env_remove(name);
+        }
         command.args(arguments).envs(&self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
         if let Some(mark) = &self.mark {
-            command.env(VARIABLE, mark.nested(std::env::var(VARIABLE).ok().as_deref()));
+            command.env(Mark::VARIABLE, mark.nested(std::env::var(Mark::VARIABLE).ok().as_deref()));
         }
         let child = command.spawn().map_err(|error| {
             let path = self.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH"));

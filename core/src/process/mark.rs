@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-/// The variable that carries the mark.
-pub(super) const VARIABLE: &str = "TIDEGATE_MARK";
-
 /// Marks of programs around ours that are kept, innermost last.
 const NESTED: usize = 8;
 
@@ -14,6 +11,9 @@ const NESTED: usize = 8;
 pub struct Mark(Vec<String>);
 
 impl Mark {
+    /// The variable that carries the mark.
+    pub const VARIABLE: &str = "TIDEGATE_MARK";
+
     /// A mark of these parts.
     pub fn new<S: Into<String>>(parts: impl IntoIterator<Item = S>) -> Mark {
         Mark(parts.into_iter().map(Into::into).collect())

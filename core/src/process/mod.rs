@@ -25,5 +25,6 @@ pub use identity::Identity;
 pub use mark::Mark;
 pub use output::{Line, Stream};
 pub use port::{Listener, owns_port};
+pub(crate) use reap::{Watch, reap};
 pub use running::{Ended, Event, Running};
 pub use sweep::{Swept, sweep};

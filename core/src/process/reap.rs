@@ -23,7 +23,7 @@ pub(super) fn peek(pid: Pid) -> Option<Exit> {
 }
 
 /// Reaps a child that has ended. `false` when it still runs.
-pub(super) fn reap(pid: Pid) -> bool {
+pub(crate) fn reap(pid: Pid) -> bool {
     look(pid, WaitIdOptions::empty()).is_some()
 }
 
@@ -71,7 +71,7 @@ fn descriptor(pid: Pid) -> Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>
 
 /// Tells when a child ends.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     pid: Pid,
     #[cfg(target_os = "linux")]
     descriptor: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
@@ -79,7 +79,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches a child of ours; inside a runtime.
-    pub(super) fn new(pid: Pid) -> Watch {
+    pub(crate) fn new(pid: Pid) -> Watch {
         Watch {
             pid,
             // Linux before 5.3, or no descriptor left: ask every few milliseconds instead.
@@ -89,7 +89,7 @@ impl Watch {
     }
 
     /// Waits until the child has ended; it is not reaped. May be dropped and called again.
-    pub(super) async fn ended(&self) -> Exit {
+    pub(crate) async fn ended(&self) -> Exit {
         loop {
             if let Some(exit) = peek(self.pid) {
                 return exit;

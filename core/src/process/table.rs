@@ -1,6 +1,6 @@
 //! The table of processes: `/proc` on Linux (proc_pid_stat(5), proc_pid_environ(5)).
 
-use super::mark::{Mark, VARIABLE};
+use super::mark::Mark;
 
 /// One process, as `/proc/<pid>/stat` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn marks(pid: u32) -> Vec<Mark> {
     let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return Vec::new() };
     environment
         .split(|byte| *byte == 0)
-        .filter_map(|pair| pair.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))
+        .filter_map(|pair| pair.strip_prefix(Mark::VARIABLE.as_bytes())?.strip_prefix(b"="))
         .flat_map(Mark::parse_all)
         .collect()
 }

@@ -320,6 +320,35 @@ async fn reports_a_crash_loop_and_backs_off() {
 }
 
 #[tokio::test]
+async fn a_program_becomes_the_supervisor_when_asked_and_its_services_do_not() {
+    let world = World::new();
+    let env = BTreeMap::from([("TIDEGATE_SUPERVISE".to_owned(), "{dir}".to_owned())]);
+    let launcher = Launcher { program: PROGRAM.into(), args: Vec::new(), env };
+    let client = Client::connect_or_start(&world.dir(), &launcher, 3).await.unwrap();
+    assert_eq!(client.list().await.unwrap().epoch, 3);
+    let script = "echo $TIDEGATE_SUPERVISE-$TIDEGATE_SUPERVISE_EPOCH-$TIDEGATE_SERVICE-$TIDEGATE_SLOT; exit 3";
+    client.apply(&desired(1, vec![version("v1", 1, &["sh", "-c", script])], &[])).await.unwrap();
+    let report = until(&client, "said", |report| report.observed.versions["v1"].trouble.is_some()).await;
+    assert_eq!(report.observed.versions["v1"].trouble.clone().unwrap().last_lines, ["--shop-0"]);
+}
+
+#[tokio::test]
+async fn a_supervisor_that_can_t_start_says_why() {
+    let world = World::new();
+    let launcher = |program: &str, script: &str| Launcher {
+        program: program.into(),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        env: BTreeMap::new(),
+    };
+    let error =
+        Client::connect_or_start(&world.dir(), &launcher("sh", "echo no luck >&2; exit 4"), 1).await.unwrap_err();
+    assert!(error.to_string().contains("exited with code 4") && error.to_string().contains("no luck"), "{error}");
+    let error = Client::connect_or_start(&world.dir(), &launcher("no-such-program", ""), 1).await.unwrap_err();
+    assert!(error.to_string().contains("no-such-program"), "{error}");
+    assert_eq!(Client::connect(&world.dir()).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
 async fn waits_for_a_port_in_use_and_says_so() {
     let world = World::new();
     let client = world.driver(1).await;

@@ -20,15 +20,21 @@ DIR is the folder beside the journal: release.db.supervisor for release.db
 const STOP: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
+    if let Some(dir) = supervisor::asked() {
+        return finish(supervisor::main(&dir));
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match *arguments.as_slice() {
+    finish(match *arguments.as_slice() {
         ["supervise", dir] => supervisor::main(Path::new(dir)),
         ["status", dir] => wait(status(dir.into())),
         ["stop", dir] => wait(stop(dir.into())),
         ["help" | "--help" | "-h"] => say(USAGE),
         _ => Err(Error::new(Kind::Invalid, "not understood").help(USAGE.trim_end())),
-    };
+    })
+}
+
+fn finish(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

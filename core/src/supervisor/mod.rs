@@ -7,6 +7,7 @@
 
 mod backoff;
 mod client;
+mod desired;
 mod folder;
 mod instance;
 mod launcher;

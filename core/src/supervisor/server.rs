@@ -260,8 +260,7 @@ impl State {
         match request {
             Request::Hello { .. } => Err(Error::new(Kind::Conflict, "a second hello")),
             Request::Apply { desired } => {
-                driver(epoch)?;
-                self.apply(*desired).await?;
+                self.apply(*desired, driver(epoch)?).await?;
                 Ok(Answer::Done {})
             }
             Request::Observe { service, after_window, after_reading } => {
@@ -299,7 +298,7 @@ impl State {
         }
     }
 
-    async fn apply(&self, desired: Desired) -> Result<()> {
+    async fn apply(&self, desired: Desired, epoch: u64) -> Result<()> {
         let name = desired.service.clone();
         // A service that has just ended is followed by a new one.
         for _ in 0..3 {
@@ -313,7 +312,7 @@ impl State {
                 held.services.entry(name.clone()).or_insert_with(start).clone()
             };
             let (answer, answered) = oneshot::channel();
-            if asks.send(Ask::Apply(Box::new(desired.clone()), answer)).await.is_ok()
+            if asks.send(Ask::Apply(Box::new(desired.clone()), epoch, answer)).await.is_ok()
                 && let Ok(applied) = answered.await
             {
                 return applied;
@@ -380,9 +379,6 @@ async fn converse(stream: UnixStream, state: &State) -> Result<()> {
     }
 }
 
-fn driver(epoch: Option<u64>) -> Result<()> {
-    match epoch {
-        Some(_) => Ok(()),
-        None => Err(Error::new(Kind::Conflict, "only a driver may change services: the hello named no epoch")),
-    }
+fn driver(epoch: Option<u64>) -> Result<u64> {
+    epoch.ok_or_else(|| Error::new(Kind::Conflict, "only a driver may change services: the hello named no epoch"))
 }

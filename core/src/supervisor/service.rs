@@ -1,7 +1,6 @@
 //! One service: brings its proxy and its instances to the desired state, and keeps them there.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +8,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::{Error, Fault, Kind, Result};
-use crate::health::Check;
+use crate::error::{Error, Kind, Result};
 use crate::process::Mark;
-use crate::proxy::{Config, Instance as Upstream, Proxy};
+use crate::proxy::{Instance as Upstream, Proxy};
 use crate::service::{Desired, DesiredVersion, Observed, ObservedVersion, Release};
 use crate::time::{Clock, Span};
 
+use super::desired::{check, config};
 use super::instance::{Instance, Order, Report};
 use super::log::Log;
 use super::ports::Ports;
@@ -27,8 +26,8 @@ const BIND_AGAIN: Duration = Duration::from_secs(1);
 /// What a service is asked; the answer is sent back.
 #[derive(Debug)]
 pub(super) enum Ask {
-    /// To be so.
-    Apply(Box<Desired>, oneshot::Sender<Result<()>>),
+    /// To be so, by the driver with this epoch.
+    Apply(Box<Desired>, u64, oneshot::Sender<Result<()>>),
     /// How it is, and what was counted after these numbers. `true`: by the driver, whose numbers go on.
     Observe(u64, u64, bool, oneshot::Sender<Answer>),
     /// How it is.
@@ -69,6 +68,8 @@ pub(super) struct Service {
     name: String,
     /// The highest generation that was accepted.
     generation: u64,
+    /// The highest epoch of a driver that was accepted.
+    driver: u64,
     proxy: Option<Arc<Proxy>>,
     bound_to: String,
     trouble: Option<String>,
@@ -94,6 +95,7 @@ impl Service {
             desired: None,
             name,
             generation: 0,
+            driver: 0,
             proxy: None,
             bound_to: String::new(),
             trouble: None,
@@ -115,8 +117,8 @@ impl Service {
         loop {
             tokio::select! {
                 ask = asked.recv() => match ask {
-                    Some(Ask::Apply(desired, answer)) => {
-                        let applied = self.apply(*desired).await;
+                    Some(Ask::Apply(desired, driver, answer)) => {
+                        let applied = self.apply(*desired, driver).await;
                         let _ = answer.send(applied);
                     }
                     Some(Ask::Observe(window, reading, driver, answer)) => {
@@ -156,8 +158,13 @@ impl Service {
         }
     }
 
-    async fn apply(&mut self, desired: Desired) -> Result<()> {
+    async fn apply(&mut self, desired: Desired, driver: u64) -> Result<()> {
         check(&desired)?;
+        // The server has looked already; this one was overtaken on its way here.
+        if driver < self.driver {
+            return Err(Error::new(Kind::Conflict, "a later driver has taken over").with("service", &self.name));
+        }
+        self.driver = driver;
         if desired.generation < self.generation {
             return Err(Error::new(Kind::Conflict, "a later state of the service is in force")
                 .with("service", &self.name)
@@ -326,7 +333,12 @@ impl Service {
                 slot.ready = true;
                 note("ready");
                 if let Some(proxy) = &self.proxy {
-                    proxy.add(upstream(number, &slot.release.version, address, self.shared.clock.as_ref()));
+                    proxy.add(Upstream {
+                        id: number.to_string(),
+                        version: slot.release.version.clone(),
+                        address,
+                        ready_at: self.shared.clock.now(),
+                    });
                 }
             }
             Report::Ready(_) => {}
@@ -429,42 +441,6 @@ impl Service {
         let closing = self.slots.iter().filter(|(_, slot)| slot.closing).map(|(number, _)| *number);
         closing.collect::<Vec<u64>>().into_iter().for_each(|number| self.stop(number));
     }
-}
-
-fn upstream(number: u64, version: &str, address: SocketAddr, clock: &dyn Clock) -> Upstream {
-    Upstream { id: number.to_string(), version: version.to_owned(), address, ready_at: clock.now() }
-}
-
-fn config(desired: &Desired) -> Config {
-    Config { request_timeout: desired.request_timeout, max_body_bytes: desired.max_body_bytes, ..Config::default() }
-}
-
-/// What must hold of a desired state before anything is done for it.
-fn check(desired: &Desired) -> Result<()> {
-    let mut faults = Vec::new();
-    if desired.service.is_empty() || desired.service.len() > 200 {
-        faults.push(Fault::new("/service", "expected a name of 1 to 200 bytes"));
-    }
-    let total: u64 = desired.weights.values().map(|weight| u64::from(*weight)).sum();
-    if !desired.weights.is_empty() && total != 10_000 {
-        faults.push(Fault::new("/weights", format!("expected weights that add up to 10000 or none: {total}")));
-    }
-    for (name, version) in &desired.versions {
-        let pointer = format!("/versions/{}", name.replace('~', "~0").replace('/', "~1"));
-        if version.release.version != *name {
-            faults.push(Fault::new(format!("{pointer}/release/version"), "expected the name that it is listed under"));
-        }
-        if version.replicas > 1_000 {
-            faults.push(Fault::new(format!("{pointer}/replicas"), "expected at most 1000"));
-        }
-        if version.release.command.first().is_none_or(String::is_empty) {
-            faults.push(Fault::new(format!("{pointer}/release/command"), "expected a program"));
-        }
-        if let Some(ready) = &version.ready {
-            let _: Check = ready.check(&format!("{pointer}/ready"), &mut faults);
-        }
-    }
-    if faults.is_empty() { Ok(()) } else { Err(Error::invalid("the desired state", faults)) }
 }
 
 async fn until(at: Option<Instant>) {

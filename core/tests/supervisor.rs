@@ -59,6 +59,17 @@ impl World {
         Client::connect_or_start(&self.dir(), &Launcher::command(PROGRAM), epoch).await.unwrap()
     }
 
+    /// All processes that a supervisor of this folder started.
+    fn marked(&self) -> Vec<u32> {
+        let Ok(id) = std::fs::read_to_string(self.dir().join("id")) else { return Vec::new() };
+        let pids = std::fs::read_dir("/proc").unwrap().filter_map(|item| item.ok()?.file_name().to_str()?.parse().ok());
+        let carries = |pid: &u32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&format!("supervisor/{id}"))
+        };
+        pids.filter(carries).collect()
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
     }
@@ -81,6 +92,11 @@ impl Drop for World {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 successor.wait().unwrap();
+            }
+            let late = Instant::now() + Duration::from_secs(10);
+            while !std::thread::panicking() && !self.marked().is_empty() {
+                assert!(Instant::now() < late, "left over: {:?}", self.marked());
+                std::thread::sleep(Duration::from_millis(50));
             }
         }
         let _ = std::fs::remove_dir_all(&self.base);
@@ -261,6 +277,29 @@ async fn a_killed_supervisor_leaves_nothing_to_its_successor() {
 }
 
 #[tokio::test]
+async fn killed_at_any_moment_it_loses_no_process() {
+    let world = World::new();
+    let mut seen = 0;
+    for delay in [0, 5, 20, 60, 150, 400] {
+        let client = world.driver(1).await;
+        let state =
+            desired(1, vec![version("v1", 4, &["sh", "-c", "trap '' TERM PIPE; sleep 1000 & wait; wait"])], &[]);
+        client.apply(&state).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        let process = supervisor(&client).await;
+        signal(&process, "-KILL");
+        gone(&process).await;
+        seen += world.marked().len();
+    }
+    assert!(seen >= 4, "some were left over: {seen}");
+    let client = world.driver(1).await;
+    let log = world.log();
+    assert!(world.marked().is_empty(), "ended before it answers: {log}");
+    assert!(log.contains("ended what an earlier supervisor left"), "{log}");
+    client.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn refuses_a_driver_that_was_replaced() {
     let world = World::new();
     let old = world.driver(5).await;
@@ -404,6 +443,43 @@ async fn one_that_does_not_listen_is_not_ready() {
     };
     let report = until(&client, "said so", said).await;
     assert_eq!(ready(&report, "v1"), 0);
+}
+
+#[tokio::test]
+async fn a_stranger_on_its_port_makes_nobody_ready() {
+    let world = World::new();
+    let client = world.driver(1).await;
+    // What listens left the group and dropped the mark: to us it is anybody. It ends by itself.
+    let script = "setsid env -u TIDEGATE_MARK timeout 10 python3 -m http.server $PORT --bind $HOST >/dev/null 2>&1 &
+        exec sleep 1000";
+    let mut served = version("v1", 1, &["sh", "-c", script]);
+    served.ready = Some(CheckSpec::new(ProbeSpec::http("http://{host}:{port}/")));
+    client.apply(&desired(1, vec![served], &[("v1", 10_000)])).await.unwrap();
+    let said = |report: &Report| {
+        assert_eq!(ready(report, "v1"), 0);
+        let trouble = report.observed.versions.get("v1").and_then(|version| version.trouble.as_ref());
+        trouble.is_some_and(|trouble| trouble.what.starts_with("another process listens on its port"))
+    };
+    until(&client, "found out", said).await;
+    let again = |report: &Report| report.observed.versions["v1"].restarts > 0;
+    until(&client, "given another port", again).await;
+}
+
+#[tokio::test]
+async fn a_surplus_instance_ends_what_is_under_way() {
+    let world = World::new();
+    let client = world.driver(1).await;
+    client.apply(&desired(1, vec![server("v1", 1)], &[("v1", 10_000)])).await.unwrap();
+    let address = until(&client, "ready", |report| ready(report, "v1") == 1).await.address.unwrap();
+    let slow = tokio::spawn(get(address, "/slow"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    client.apply(&desired(2, Vec::new(), &[])).await.unwrap();
+    assert_eq!(get(address, "/").await.0, 503, "no new requests");
+    let report = client.observe("shop", 0, 0).await.unwrap();
+    assert_eq!((report.observed.versions["v1"].running, ready(&report, "v1")), (1, 0));
+    assert_eq!(slow.await.unwrap(), (200, "v1".to_owned()));
+    let report = until(&client, "gone", |report| report.observed.versions.is_empty()).await;
+    assert_eq!((report.observed.generation, report.observed.trouble), (2, None));
 }
 
 #[tokio::test]

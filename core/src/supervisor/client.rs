@@ -236,3 +236,19 @@ fn nobody(dir: &Path) -> Error {
 fn unexpected(answer: &Answer) -> Error {
     Error::new(Kind::Internal, "the supervisor answered something else").with("answer", format_args!("{answer:.100?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn can_be_used_from_any_task_and_finds_nobody_in_a_strange_folder() {
+        let dir = std::env::temp_dir().join(format!("tidegate-nobody-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let there = dir.clone();
+        let found = tokio::spawn(async move { Client::connect(&there).await?.list().await }).await.unwrap();
+        assert_eq!(found.unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0, "looking leaves nothing");
+        std::fs::remove_dir(dir).unwrap();
+    }
+}

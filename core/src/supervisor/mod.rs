@@ -5,6 +5,7 @@
 //! folder beside the journal, is found again by pid and start time, obeys only its own user, and refuses a driver that
 //! was replaced by a later one.
 
+mod ask;
 mod backoff;
 mod client;
 mod desired;
@@ -17,6 +18,7 @@ mod protocol;
 mod readiness;
 mod server;
 mod service;
+mod slot;
 mod wire;
 
 pub use client::Client;

@@ -17,12 +17,13 @@ use crate::process::{Identity, sweep};
 use crate::service::Desired;
 use crate::time::{Span, SystemClock, Time};
 
+use super::ask::{Ask, Shared};
 use super::folder::{Folder, Info, Lock, failed};
 use super::launcher::{ASKED, EPOCH};
 use super::log::Log;
 use super::ports::Ports;
 use super::protocol::{ANSWER_LIMIT, Answer, PROTOCOL, REQUEST_LIMIT, Report, Request, Status};
-use super::service::{Ask, Service, Shared};
+use super::service::Service;
 use super::wire::Wire;
 
 /// How long a supervisor that holds nothing waits for something to do.

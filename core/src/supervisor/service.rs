@@ -4,62 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, Kind, Result};
 use crate::process::Mark;
 use crate::proxy::{Instance as Upstream, Proxy};
-use crate::service::{Desired, DesiredVersion, Observed, ObservedVersion, Release};
-use crate::time::{Clock, Span};
+use crate::service::{Desired, DesiredVersion, Observed, ObservedVersion};
 
+use super::ask::{Ask, Shared};
 use super::desired::{check, config};
 use super::instance::{Instance, Order, Report};
-use super::log::Log;
-use super::ports::Ports;
 use super::protocol::{Report as Answer, WINDOWS};
+use super::slot::Slot;
 
 /// How often an address that can't be listened on is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a service is asked; the answer is sent back.
-#[derive(Debug)]
-pub(super) enum Ask {
-    /// To be so, by the driver with this epoch.
-    Apply(Box<Desired>, u64, oneshot::Sender<Result<()>>),
-    /// How it is, and what was counted after these numbers. `true`: by the driver, whose numbers go on.
-    Observe(u64, u64, bool, oneshot::Sender<Answer>),
-    /// How it is.
-    Look(oneshot::Sender<Observed>),
-    /// To end.
-    Remove(oneshot::Sender<()>),
-}
-
-/// What all services of a supervisor share.
-#[derive(Debug, Clone)]
-pub(super) struct Shared {
-    pub(super) mark: Mark,
-    pub(super) ports: Ports,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) log: Log,
-}
-
-/// An instance as the service sees it.
-#[derive(Debug)]
-struct Slot {
-    release: Release,
-    place: u32,
-    orders: watch::Sender<Order>,
-    running: bool,
-    ready: bool,
-    leaving: bool,
-    /// It leaves with the proxy, which waits for what is under way at it.
-    closing: bool,
-    drain: Span,
-    grace: Span,
-}
-
+/// The service's task and all that it holds.
 #[derive(Debug)]
 pub(super) struct Service {
     shared: Shared,
@@ -231,10 +194,7 @@ impl Service {
         proxy.configure(config(&desired));
         proxy.route(desired.weights.clone(), desired.epoch, desired.measure);
         self.epoch = desired.epoch;
-        let surplus = |slot: &Slot| {
-            let version = desired.versions.get(&slot.release.version);
-            version.is_none_or(|version| version.release != slot.release || slot.place >= version.replicas)
-        };
+        let surplus = |slot: &Slot| slot.is_surplus(desired.versions.get(&slot.release.version));
         let leaving: Vec<u64> =
             self.slots.iter().filter(|(_, slot)| !slot.leaving && surplus(slot)).map(|(number, _)| *number).collect();
         for (name, version) in &desired.versions {
@@ -273,18 +233,7 @@ impl Service {
             ports: self.shared.ports.clone(),
             clock: self.shared.clock.clone(),
         };
-        let slot = Slot {
-            release: version.release.clone(),
-            place,
-            orders,
-            running: false,
-            ready: false,
-            leaving: false,
-            closing: false,
-            drain: version.drain,
-            grace: version.grace,
-        };
-        self.slots.insert(number, slot);
+        self.slots.insert(number, Slot::new(version, place, orders));
         self.tasks.spawn(instance.run(ordered, self.reports.clone()));
     }
 

@@ -203,10 +203,11 @@ impl Drop for Download {
     fn drop(&mut self) {
         let over = self.over || self.inner.is_end_stream();
         let sent = self.progress.as_ref().is_none_or(|progress| progress.flow() == Flow::Whole);
-        if let Some(sender) = self.sender.take() {
-            if over && sent {
-                self.lease.upstream().put(sender, self.idle_connections);
-            }
+        if let Some(sender) = self.sender.take()
+            && over
+            && sent
+        {
+            self.lease.upstream().put(sender, self.idle_connections);
         }
     }
 }

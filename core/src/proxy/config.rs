@@ -27,7 +27,8 @@ pub struct Config {
     pub max_head_bytes: usize,
     /// How many clients may be connected at a time, tunnels included; more wait in the listen queue.
     pub max_connections: usize,
-    /// How often a request is sent again when that is safe (see [`Reuse`]).
+    /// How often a request of which something was written is sent again, where that is safe (see [`Reuse`]). Refused
+    /// connections are not counted: for each request up to eight are tried.
     pub retries: u32,
     /// Which requests may go out on a connection that was used before.
     pub reuse: Reuse,

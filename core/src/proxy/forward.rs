@@ -16,7 +16,11 @@ use super::headers;
 use super::instance::{Lease, Sender, Upstream};
 use super::server::{Client, Shared, with_chance};
 use super::table::Routed;
+use super::ticket::Ticket;
 use super::tunnel;
+
+/// How many connections are tried for one request.
+const TRIES: usize = 8;
 
 /// A head that can be sent a second time.
 struct Head {
@@ -47,6 +51,17 @@ struct Failed {
     refused: bool,
     /// It went out on a connection that was used before.
     reused: bool,
+    /// There was none for want of something on the proxy's side.
+    ours: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    /// The instances are to blame, or the client's body.
+    Failed,
+    /// The proxy has no port or file handle left.
+    Exhausted,
 }
 
 /// An answer of our own.
@@ -112,7 +127,7 @@ pub(super) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
     let sending = send(shared, &config, outgoing, head, lease, &mut ticket);
     let outcome = in_time(sending, progress.as_deref(), &config).await;
     match (outcome, progress.as_deref().map(Progress::flow)) {
-        (Some(Some((response, sender, lease))), _) => {
+        (Some(Ok((response, sender, lease))), _) => {
             let (mut head, incoming) = response.into_parts();
             let tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
             let protocol = head.headers.get(UPGRADE).cloned().filter(|_| tunnel);
@@ -138,15 +153,18 @@ pub(super) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
             };
             finish(head, Answer::From(download))
         }
-        // What the client did wrong is not held against the version: its ticket is dropped unanswered.
-        (Some(None), Some(Flow::TooLarge)) => {
+        // What the client did wrong, or this side lacks, is not held against the version: its ticket is dropped unanswered.
+        (Some(Err(Unanswered::Exhausted)), _) => {
+            reply(StatusCode::SERVICE_UNAVAILABLE, "the proxy has no port or file handle left", true)
+        }
+        (Some(Err(_)), Some(Flow::TooLarge)) => {
             reply(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is larger than allowed", true)
         }
-        (Some(None), Some(Flow::Broken)) => reply(StatusCode::BAD_REQUEST, "the request's body is broken", true),
+        (Some(Err(_)), Some(Flow::Broken)) => reply(StatusCode::BAD_REQUEST, "the request's body is broken", true),
         (None, Some(Flow::Awaited)) => {
             reply(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time", true)
         }
-        (Some(None), _) => {
+        (Some(Err(_)), _) => {
             ticket.failed();
             reply(StatusCode::BAD_GATEWAY, "the instance gave no answer", false)
         }
@@ -216,49 +234,55 @@ async fn send(
     request: Request<Upload>,
     head: Option<Head>,
     mut lease: Lease,
-    ticket: &mut super::ticket::Ticket,
-) -> Option<(Response<Incoming>, Sender, Lease)> {
-    let version = lease.upstream().instance.version.clone();
+    ticket: &mut Ticket,
+) -> Result<(Response<Incoming>, Sender, Lease), Unanswered> {
     let mut reuse = head.is_some() || config.reuse == Reuse::Always;
     let mut tried: Vec<Arc<Upstream>> = Vec::new();
     let mut request = request;
     let mut left = config.retries;
     loop {
         let failed = match attempt(lease.upstream(), config, request, reuse).await {
-            Ok((response, sender)) => return Some((response, sender, lease)),
+            Ok((response, sender)) => return Ok((response, sender, lease)),
             Err(failed) => failed,
         };
-        let Failed { request: unsent, refused, reused } = failed;
+        let Failed { request: unsent, refused, reused, ours } = failed;
+        if ours {
+            return Err(Unanswered::Exhausted);
+        }
+        let written = unsent.is_none();
         request = match (unsent, &head) {
             (Some(unsent), _) => unsent,
             (None, Some(head)) => head.again(),
-            (None, None) => return None,
+            (None, None) => return Err(Unanswered::Failed),
         };
-        if left == 0 {
-            return None;
+        // Only what may have reached an instance uses up a repetition: the request itself may be what kills instances.
+        if written {
+            left = left.checked_sub(1).ok_or(Unanswered::Failed)?;
         }
-        left -= 1;
-        ticket.retried();
-        // A closed idle connection says nothing of the instance; the next try is on a new connection.
+        if tried.len() >= TRIES {
+            return Err(Unanswered::Failed);
+        }
+        // A closed idle connection says nothing of the instance: it is asked again on a new one.
         reuse = false;
         if !reused {
             tried.push(lease.upstream().clone());
-        } else if !lease.upstream().is_leaving() {
-            continue;
+            let version = tried.first().map_or("", |first| first.instance.version.as_str());
+            let again = shared.read(|table| table.again(version, &tried));
+            lease = match again {
+                Some(other) if !tried.iter().any(|tried| Arc::ptr_eq(tried, other.upstream())) => other,
+                // No other one of this version. What was never sent may go to another version, but the version drawn
+                // has failed it.
+                _ if refused => {
+                    ticket.spoil();
+                    shared
+                        .read(|table| with_chance(|chance| table.elsewhere(version, chance)))
+                        .ok_or(Unanswered::Failed)?
+                }
+                Some(same) => same,
+                None => return Err(Unanswered::Failed),
+            };
         }
-        let known = tried.len();
-        let next = shared.read(|table| table.again(&version, &tried));
-        lease = match next {
-            Some(next) if !tried.iter().any(|other| Arc::ptr_eq(other, next.upstream())) => next,
-            // None other of this version. What was never sent may go to another version, but the version drawn has
-            // failed it.
-            _ if refused && known > 0 => {
-                ticket.spoil();
-                shared.read(|table| with_chance(|chance| table.elsewhere(&version, chance)))?
-            }
-            Some(same) => same,
-            None => return None,
-        };
+        ticket.retried();
     }
 }
 
@@ -266,28 +290,65 @@ async fn send(
 async fn attempt(
     upstream: &Arc<Upstream>,
     config: &Config,
-    request: Request<Upload>,
+    mut request: Request<Upload>,
     reuse: bool,
 ) -> Result<(Response<Incoming>, Sender), Failed> {
-    let mut request = request;
-    while let Some(mut sender) = if reuse { upstream.take(config) } else { None } {
-        // Ready means that the connection's task has seen the last answer's end and no end of the connection.
-        if sender.ready().await.is_err() {
-            continue;
+    let mut pooled = reuse;
+    loop {
+        while let Some(mut sender) = if pooled { upstream.take(config) } else { None } {
+            // Ready means that the connection's task has seen the last answer's end and no end of the connection.
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, sender)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Failed { request: None, refused: false, reused: true, ours: false }),
+                },
+            }
         }
-        match sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, sender)),
-            Err(mut error) => match error.take_message() {
-                Some(unsent) => request = unsent,
-                None => return Err(Failed { request: None, refused: false, reused: true }),
-            },
+        let error = match upstream.connect(config).await {
+            Ok(mut sender) => {
+                return match sender.try_send_request(request).await {
+                    Ok(response) => Ok((response, sender)),
+                    Err(mut error) => {
+                        Err(Failed { request: error.take_message(), refused: false, reused: false, ours: false })
+                    }
+                };
+            }
+            Err(error) => error,
+        };
+        let ours = exhausted(&error);
+        if !ours || pooled {
+            return Err(Failed { request: Some(request), refused: true, reused: false, ours });
         }
+        // No port or file handle is left: a connection that was used before is better than none.
+        pooled = true;
     }
-    let Ok(mut sender) = upstream.connect(config).await else {
-        return Err(Failed { request: Some(request), refused: true, reused: false });
-    };
-    match sender.try_send_request(request).await {
-        Ok(response) => Ok((response, sender)),
-        Err(mut error) => Err(Failed { request: error.take_message(), refused: false, reused: false }),
+}
+
+/// Whether a connection failed for want of something on this side: local ports, file handles, memory.
+fn exhausted(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacking = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| lacking.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_on_this_side_is_told_from_a_refusal() {
+        for (errno, ours) in [
+            (rustix::io::Errno::ADDRNOTAVAIL, true),
+            (rustix::io::Errno::MFILE, true),
+            (rustix::io::Errno::CONNREFUSED, false),
+            (rustix::io::Errno::HOSTUNREACH, false),
+        ] {
+            assert_eq!(exhausted(&errno.into()), ours, "{errno}");
+        }
+        assert!(!exhausted(&std::io::ErrorKind::TimedOut.into()));
     }
 }

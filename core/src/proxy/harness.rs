@@ -10,16 +10,18 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::server::with_chance;
 use super::{Config, Instance, Proxy};
 use crate::service::{Counts, Measure, Weights, Window};
-use crate::time::{Chance, Span, SystemClock, Time};
+use crate::time::{Chance, Clock, Span, SystemClock, Time};
 
 /// How a test's instance behaves.
 #[derive(Clone, Copy)]
 pub(super) enum Manner {
     /// As it should.
     Good,
-    /// Closes a connection after so many answers, without having announced it.
+    /// Closes a connection up to two milliseconds after so many answers, without having announced it: often in the very
+    /// moment in which the next request is written to it.
     CloseAfter(u64),
     /// Waits before it answers.
     Slow(Duration),
@@ -31,6 +33,8 @@ pub(super) enum Manner {
     Mute,
     /// Sends bytes as they are, whatever is asked, and closes.
     Raw(&'static str),
+    /// Says the status at once and sends a chunk every 10 ms for ever.
+    Endless,
     /// Upgrades, then sends back what it gets.
     Echo,
 }
@@ -113,6 +117,13 @@ async fn talk(
             }
             Manner::Mute => return Ok(()),
             Manner::Raw(text) => return stream.write_all(text.as_bytes()).await,
+            Manner::Endless => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+                loop {
+                    stream.write_all(b"4\r\nmore\r\n").await?;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
             Manner::Echo => {
                 let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
                 stream.write_all(answer.as_bytes()).await?;
@@ -127,6 +138,8 @@ async fn talk(
         }
         answered += 1;
         if matches!(manner, Manner::CloseAfter(n) if answered >= n) {
+            let wait = with_chance(|chance| chance.below(2_000));
+            tokio::time::sleep(Duration::from_micros(wait)).await;
             return Ok(());
         }
     }
@@ -228,14 +241,15 @@ pub(super) const CHUNKED: &str =
 /// A proxy with every window and reading short.
 pub(super) struct Bench {
     pub(super) proxy: Proxy,
+    pub(super) clock: Arc<SystemClock>,
     pub(super) measure: Measure,
 }
 
 impl Bench {
     pub(super) async fn new(config: Config) -> Bench {
         let clock = Arc::new(SystemClock::new(Time(0)));
-        let proxy = Proxy::bind("127.0.0.1:0", config, clock).await.unwrap();
-        Bench { proxy, measure: Measure { window: Span::millis(50), warmup: Span::ZERO } }
+        let proxy = Proxy::bind("127.0.0.1:0", config, clock.clone()).await.unwrap();
+        Bench { proxy, clock, measure: Measure { window: Span::millis(50), warmup: Span::ZERO } }
     }
 
     pub(super) fn at(&self) -> SocketAddr {
@@ -243,7 +257,8 @@ impl Bench {
     }
 
     pub(super) fn add(&self, id: &str, version: &str, server: &Server) {
-        let instance = Instance { id: id.into(), version: version.into(), address: server.address, ready_at: Time(0) };
+        let instance =
+            Instance { id: id.into(), version: version.into(), address: server.address, ready_at: self.clock.now() };
         self.proxy.add(instance);
     }
 
@@ -337,7 +352,6 @@ impl Load {
         while let Some(ended) = under_way.join_next().await {
             ended.unwrap();
         }
-        let report = std::mem::take(&mut *report.lock().unwrap());
-        report
+        std::mem::take(&mut *report.lock().unwrap())
     }
 }

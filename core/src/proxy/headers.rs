@@ -78,10 +78,8 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
         }
         Ok(_) => {}
     }
-    if let Some(authority) = parts.uri.authority() {
-        if !is_host(authority.as_str().as_bytes()) {
-            return Err(Refusal(StatusCode::BAD_REQUEST, "the request target's authority is no host"));
-        }
+    if parts.uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
+        return Err(Refusal(StatusCode::BAD_REQUEST, "the request target's authority is no host"));
     }
     match single(&parts.headers, &TRANSFER_ENCODING) {
         Ok(None) => {}
@@ -244,8 +242,10 @@ pub(super) fn response(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use hyper::Request;
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn parts(lines: &[(&str, &str)]) -> request::Parts {
         let mut request = Request::builder().uri("/p?q=1").version(Version::HTTP_11);
@@ -349,5 +349,37 @@ mod tests {
         let mut headers = parts(&[("content-length", "5"), ("content-length", "5")]).headers;
         assert!(response(&mut headers, None));
         assert_eq!(headers.get_all("content-length").iter().count(), 1);
+    }
+
+    proptest! {
+        /// Whatever a client names in `Connection`, the next one reads the same host and length, and nothing that was
+        /// for one connection.
+        #[test]
+        fn no_connection_header_changes_what_the_next_one_reads(
+            named in proptest::collection::vec(
+                prop_oneof![
+                    "[ -~]{0,20}",
+                    Just("host".to_owned()),
+                    Just("Content-Length,host".to_owned()),
+                    Just("x-secret, Transfer-Encoding".to_owned()),
+                    Just("forwarded, x-forwarded-for".to_owned()),
+                ],
+                0..4,
+            ),
+        ) {
+            let mut lines = vec![("host", "shop"), ("content-length", "3"), ("x-secret", "1"), ("keep-alive", "1")];
+            lines.extend(named.iter().map(|value| ("connection", value.as_str())));
+            let mut parts = parts(&lines);
+            request(&mut parts, &Peer::new("10.0.0.1".parse().unwrap()), false, true, None).unwrap();
+            prop_assert_eq!(&parts.headers["host"], "shop");
+            prop_assert_eq!(&parts.headers["content-length"], "3");
+            prop_assert_eq!(&parts.headers["x-forwarded-for"], "10.0.0.1");
+            prop_assert!(parts.headers.contains_key("forwarded"));
+            for name in ["connection", "keep-alive", "transfer-encoding", "upgrade"] {
+                prop_assert!(!parts.headers.contains_key(name), "{name}");
+            }
+            let secret = named.iter().any(|value| value.split(',').any(|token| token.trim() == "x-secret"));
+            prop_assert_eq!(parts.headers.contains_key("x-secret"), !secret);
+        }
     }
 }

@@ -34,10 +34,10 @@ struct Shelf {
 impl Shelf {
     fn push(&mut self, window: Window) {
         self.kept.push_back(window);
-        if self.kept.len() > KEPT {
-            if let Some(oldest) = self.kept.pop_front() {
-                self.lost += u64::from(oldest.number > self.read);
-            }
+        if self.kept.len() > KEPT
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.lost += u64::from(oldest.number > self.read);
         }
     }
 
@@ -204,3 +204,6 @@ fn window(epoch: &Epoch, number: u64, from: Time, to: Time, counts: &[Counts]) -
         epoch.names.iter().zip(counts).map(|(name, counts)| (name.clone(), *counts)).collect();
     Some(Window { epoch: epoch.number, number, from, to, weights: epoch.weights.clone(), counts })
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,11 +89,12 @@ impl Shared {
             table.ledger.roll(now);
             table.ledger.sample(now);
             table.ledger.settle(now, config.settle, hold);
+            table.forget();
         });
     }
 
     fn upstreams(&self) -> Vec<Arc<Upstream>> {
-        self.read(|table| table.upstreams.values().cloned().collect())
+        self.read(Table::all)
     }
 }
 
@@ -172,17 +173,16 @@ impl Proxy {
     }
 
     /// Puts weights in force for every request that is routed after this returns; the open window ends. Calling it
-    /// again with the same values changes nothing.
+    /// again with the same values changes nothing. Epochs are not compared: telling old ones is the caller's part.
     pub fn route(&self, weights: Weights, epoch: u64, measure: Measure) {
         // The clock is read under the lock, so that no request of the old epoch is later than its end.
         self.shared.write(|table| table.route(weights, epoch, measure, self.shared.clock.now()));
     }
 
-    /// Adds an instance that is ready. One of the same name is replaced, as if by [`Proxy::remove`].
+    /// Adds an instance that is ready. One of the same name is replaced, as if by [`Proxy::remove`]; adding the same
+    /// again changes nothing, unless it was being drained.
     pub fn add(&self, instance: Instance) {
-        if let Some(old) = self.shared.write(|table| table.add(instance)) {
-            old.leave();
-        }
+        self.shared.write(|table| table.add(instance));
     }
 
     /// Gives an instance no new requests from now on, and waits until those under way have ended or the time is over;
@@ -208,9 +208,7 @@ impl Proxy {
     /// Takes an instance out at once: it has died. Answers that it had sent before still reach their clients; requests
     /// that it leaves unanswered fail as its sockets close, and are sent to another instance where that is safe.
     pub fn remove(&self, id: &str) {
-        if let Some(old) = self.shared.write(|table| table.remove(id)) {
-            old.leave();
-        }
+        self.shared.write(|table| table.remove(id));
     }
 
     /// Windows with a number above `after`, oldest first, at most `limit`.
@@ -218,13 +216,15 @@ impl Proxy {
     /// A request is counted in the window in which it was routed and under the version that was first drawn for it,
     /// once, however often it was sent. A window is as long as [`Measure::window`] says, or ends early when weights
     /// change. It is handed out when all its requests have ended, and after all earlier ones; answers that still flow
-    /// [`Config::settle`] after its end count by what is known of them. Windows without a request are left out, so from
+    /// [`Config::settle`] after its end count by what is known of them, and nothing holds a window for longer than that
+    /// and two request time-outs. Windows without a request are left out, so from
     /// one window's end to the next one's begin there may be a gap; their numbers have none, unless windows were lost:
     /// the last 4,096 are kept.
     ///
     /// Bad are: status 500 and above, refused, reset or cut connections, time-outs. Not counted are requests in an
     /// instance's warm-up, and those that no instance was ready for. An upgraded connection is one request that ended
-    /// with its upgrade. A request that broke off or overran its own body counts as abandoned.
+    /// with its upgrade. A request that broke off or overran its own body counts as abandoned,
+    /// and so does one that could not be sent because the proxy had no port or file handle left.
     pub fn windows(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.windows(after, limit))

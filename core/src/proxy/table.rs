@@ -29,6 +29,8 @@ struct Ready {
 pub(super) struct Table {
     pub(super) ledger: Ledger,
     pub(super) upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Instances that were taken out while something was still under way on them.
+    gone: Vec<Arc<Upstream>>,
     pub(super) meters: BTreeMap<String, Arc<Meter>>,
     ready: Vec<Ready>,
     total: u64,
@@ -45,6 +47,7 @@ impl Table {
         Table {
             ledger: Ledger::new(now),
             upstreams: BTreeMap::new(),
+            gone: Vec::new(),
             meters: BTreeMap::new(),
             ready: Vec::new(),
             total: 0,
@@ -61,17 +64,39 @@ impl Table {
         self.rebuild();
     }
 
-    /// Adds an instance; one of the same name is replaced and handed back.
-    pub(super) fn add(&mut self, instance: Instance) -> Option<Arc<Upstream>> {
+    /// Adds an instance; one of the same name is taken out, unless it is the same.
+    pub(super) fn add(&mut self, instance: Instance) {
+        if self.upstreams.get(&instance.id).is_some_and(|old| old.instance == instance && !old.is_leaving()) {
+            return;
+        }
         let old = self.upstreams.insert(instance.id.clone(), Arc::new(Upstream::new(instance)));
+        self.part(old);
         self.rebuild();
-        old
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<Arc<Upstream>> {
+    /// Takes an instance out.
+    pub(super) fn remove(&mut self, id: &str) {
         let old = self.upstreams.remove(id);
+        self.part(old);
         self.rebuild();
-        old
+    }
+
+    fn part(&mut self, old: Option<Arc<Upstream>>) {
+        if let Some(old) = old {
+            old.leave();
+            self.gone.push(old);
+        }
+        self.forget();
+    }
+
+    /// Forgets instances on which nothing is under way any more.
+    pub(super) fn forget(&mut self) {
+        self.gone.retain(|upstream| upstream.in_flight() > 0);
+    }
+
+    /// Every instance on which something may be under way.
+    pub(super) fn all(&self) -> Vec<Arc<Upstream>> {
+        self.upstreams.values().chain(&self.gone).cloned().collect()
     }
 
     /// Works out who can be drawn, after any change.
@@ -114,11 +139,14 @@ impl Table {
         Some(Routed { ticket, lease: Lease::new(upstream) })
     }
 
-    /// An instance for a second try: of the same version, one that was not tried if there is any.
+    /// An instance for a second try: of the same version, one that was not tried if there is any, and of these the one
+    /// that has been ready for longest. (Least under way would send all that a death has cut to the newest instance,
+    /// which has proven nothing yet.)
     pub(super) fn again(&self, version: &str, tried: &[Arc<Upstream>]) -> Option<Lease> {
         let all = || self.of(version);
+        let age = |upstream: &&Arc<Upstream>| (upstream.instance.ready_at, upstream.in_flight());
         let fresh = all().filter(|upstream| !tried.iter().any(|other| Arc::ptr_eq(other, upstream)));
-        let upstream = fresh.min_by_key(|u| u.in_flight()).or_else(|| all().min_by_key(|u| u.in_flight()))?;
+        let upstream = fresh.min_by_key(age).or_else(|| all().min_by_key(age))?;
         Some(Lease::new(upstream))
     }
 

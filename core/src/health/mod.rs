@@ -6,6 +6,7 @@
 mod explain;
 mod machine;
 mod outcome;
+mod outlier;
 mod placeholder;
 pub mod probe;
 mod rules;
@@ -17,6 +18,7 @@ mod watcher;
 
 pub use machine::{CheckMachine, Transition};
 pub use outcome::{Outcome, Verdict};
+pub use outlier::{Comparison, OutlierRules, Tally};
 pub use rules::{Check, Intervals, Rules, State};
 pub use spec::{CheckSpec, ProbeSpec};
 pub use status::StatusSet;

@@ -40,6 +40,9 @@ pub(super) async fn connect(
     let mut failure = None;
     for address in addresses {
         match TcpStream::connect(address).await {
+            Ok(stream) if is_connected_to_itself(&stream) => {
+                failure = Some(Outcome::new(Verdict::Fail, "can't connect: nobody listens"));
+            }
             Ok(stream) => {
                 seen.push(("connect_us", us_since(begin).into()));
                 seen.push(("peer", address.to_string().into()));
@@ -49,6 +52,12 @@ pub(super) async fn connect(
         }
     }
     Err(failure.unwrap_or_else(|| Outcome::new(Verdict::Fail, "the name has no address")))
+}
+
+/// Whether both ends are the same socket. A connection to a local port in the range of ephemeral ports on which
+/// nobody listens can be given that very port as its own; TCP's simultaneous open then succeeds.
+fn is_connected_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
 /// An error while probing as an outcome: unknown when it is this side that lacks something, else a failure.
@@ -81,5 +90,15 @@ mod tests {
         ] {
             assert_eq!(outcome_of(&errno.into(), "x").verdict, verdict, "{errno:?}");
         }
+    }
+    #[tokio::test]
+    async fn a_connection_to_itself_is_seen() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(is_connected_to_itself(&socket.connect(address).await.unwrap()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!is_connected_to_itself(&stream));
     }
 }

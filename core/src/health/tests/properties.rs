@@ -170,6 +170,23 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_to_be_needed_is_needed(rules in rules(), inputs in inputs(), passes: bool) {
+        let rules = Rules { hold: Default::default(), start_period: Span::ZERO, ..rules };
+        run(&rules, 1, &inputs, |_, _, now, _, after| {
+            let mut machine = after.clone();
+            let (needed, verdict, to) = match passes {
+                true => (machine.passes_needed(), Verdict::Pass, State::Passing),
+                false => (machine.failures_needed(), Verdict::Fail, State::Failing),
+            };
+            for _ in 0..needed {
+                assert_ne!(machine.state(), to);
+                machine.observe(verdict, "", now, now);
+            }
+            assert_eq!(machine.state(), to);
+        });
+    }
+
+    #[test]
     fn probes_keep_their_distance_and_held_ones_stop(rules in rules(), inputs in inputs(), seed: u64) {
         run(&rules, seed, &inputs, |before, input, now, transition, after| {
             if before.due().is_none() && !matches!(input, Input::Restart) {

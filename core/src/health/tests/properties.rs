@@ -106,6 +106,7 @@ proptest! {
                 assert_ne!(transition.from, transition.to);
                 assert_eq!((transition.at, after.since()), (now, now));
                 assert!(!transition.rule.is_empty());
+                assert!(after.explain(now).starts_with(&format!("{} for 0s: ", transition.to.as_str())));
             }
             None => assert_eq!((before.state(), before.since()), (after.state(), after.since())),
         });

@@ -44,18 +44,20 @@ impl CheckMachine {
     /// The nearest change of state if the present run goes on, or else what it would take.
     fn outlook(&self, now: Time) -> String {
         let wait = self.due.since(now);
-        let (rise, fall) = (self.rules.rise.max(1), self.rules.fall.max(1));
-        let failing = self.state == State::Failing;
-        if self.failures > 0 && self.failures < fall && !failing {
-            let next = self.rules.degrade.filter(|degrade| self.failures < *degrade && self.state != State::Degraded);
-            let (to, threshold) = next.map_or((State::Failing, fall), |degrade| (State::Degraded, degrade.min(fall)));
-            self.forecast(to, threshold - self.failures, wait, self.rules.every.falling, ("fails", "fail"))
-        } else if self.passes > 0 && self.passes < rise {
-            self.forecast(State::Passing, rise - self.passes, wait, self.rules.every.rising, ("passes", "pass"))
-        } else if failing || (self.state != State::Passing && self.failures == 0) {
-            format!("next probe in {wait}; passing after {}", run(rise, "pass", "passes"))
+        let (passes, failures) = (self.passes_needed(), self.failures_needed());
+        if self.failures > 0 && failures > 0 && self.failures < self.rules.fall {
+            let soon = self.rules.degrade.filter(|degrade| self.failures < *degrade && self.state != State::Degraded);
+            let (to, needed) = match soon {
+                Some(degrade) if degrade < self.rules.fall => (State::Degraded, degrade - self.failures),
+                _ => (State::Failing, failures),
+            };
+            self.forecast(to, needed, wait, self.rules.every.falling, ("fails", "fail"))
+        } else if self.passes > 0 && passes > 0 && self.passes < self.rules.rise {
+            self.forecast(State::Passing, passes, wait, self.rules.every.rising, ("passes", "pass"))
+        } else if passes > 0 {
+            format!("next probe in {wait}; passing after {}", run(passes, "pass", "passes"))
         } else {
-            format!("next probe in {wait}; failing after {}", run(fall, "failure", "failures"))
+            format!("next probe in {wait}; failing after {}", run(failures, "failure", "failures"))
         }
     }
 

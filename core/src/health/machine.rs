@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::health::{Rules, State, Verdict};
 use crate::time::{Chance, Span, Time};
 
+/// No more of a result's reason is kept.
+const MAX_REASON_CHARS: usize = 300;
+
 /// A change of a check's state: all that is recorded of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
@@ -104,6 +107,21 @@ impl CheckMachine {
         self.failures
     }
 
+    /// How many passes in a row from now would make it passing; 0 when it is.
+    pub fn passes_needed(&self) -> u32 {
+        if self.state == State::Passing { 0 } else { self.needed(self.rules.rise, self.passes) }
+    }
+
+    /// How many failures in a row that count would make it failing; 0 when it is.
+    pub fn failures_needed(&self) -> u32 {
+        if self.state == State::Failing { 0 } else { self.needed(self.rules.fall, self.failures) }
+    }
+
+    fn needed(&self, threshold: u32, count: u32) -> u32 {
+        let first = self.fresh && self.rules.first_result_applies;
+        if first { 1 } else { threshold.saturating_sub(count).max(1) }
+    }
+
     /// When the last pass or failure came.
     pub fn answered(&self) -> Option<Time> {
         self.answered
@@ -132,7 +150,7 @@ impl CheckMachine {
         if self.held || began < self.started {
             return None;
         }
-        reason.clone_into(&mut self.reason);
+        self.reason = reason.chars().take(MAX_REASON_CHARS).collect();
         let conclusion = self.count(verdict, now);
         let concluded = conclusion.is_some();
         let transition = conclusion.and_then(|(to, rule)| self.enter(to, rule, now));
@@ -218,7 +236,7 @@ impl CheckMachine {
         let every = &self.rules.every;
         if self.in_start_period(now) {
             every.starting
-        } else if self.passes > 0 && self.passes < self.rules.rise {
+        } else if self.state != State::Passing && self.passes > 0 && self.passes < self.rules.rise {
             every.rising
         } else if self.state == State::Failing {
             every.failing

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::health::probe::Probe;
 use crate::health::probe::child::Group;
-use crate::health::probe::connect::us_since;
+use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::{Outcome, ProbeSpec, Verdict};
 use crate::time::Span;
 
@@ -112,9 +112,9 @@ impl CommandProbe {
 #[async_trait]
 impl Probe for CommandProbe {
     async fn run(&self) -> Outcome {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let mut outcome = self.ask().await;
-        outcome.took_us = us_since(begin);
+        outcome.took_us = begin.us();
         outcome
     }
 }

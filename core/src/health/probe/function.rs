@@ -3,14 +3,14 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::health::probe::Probe;
-use crate::health::probe::connect::us_since;
+use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::{Outcome, Verdict};
 use crate::time::Span;
 
@@ -40,7 +40,7 @@ impl fmt::Debug for FunctionProbe {
 #[async_trait]
 impl Probe for FunctionProbe {
     async fn run(&self) -> Outcome {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         // The call itself may panic as well as the future that it returns.
         let call = AssertUnwindSafe(async { (self.function)().await }).catch_unwind();
         let mut outcome = match tokio::time::timeout(Duration::from(self.timeout), call).await {
@@ -52,7 +52,7 @@ impl Probe for FunctionProbe {
             }
             Err(_) => Outcome::new(Verdict::Fail, format!("timed out after {}", self.timeout)),
         };
-        outcome.took_us = us_since(begin);
+        outcome.took_us = begin.us();
         outcome
     }
 }

@@ -2,7 +2,7 @@
 //! `httpGet` probe with redirects taken for answers).
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
-use crate::health::probe::connect::{Phase, connect, enter, outcome_of, us_since};
+use crate::health::probe::connect::{Phase, connect, enter, outcome_of};
+use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::probe::tcp::timed_out;
 use crate::health::probe::{HttpTarget, Probe};
 use crate::health::{Outcome, ProbeSpec, Verdict};
@@ -69,7 +70,7 @@ impl HttpProbe {
         seen: &mut Seen,
     ) -> Result<Outcome, Outcome> {
         enter(phase, "waiting for the first byte of the answer");
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let request = Request::get(&self.target.path)
             .header(HOST, &self.target.authority)
             .header(USER_AGENT, concat!("tidegate/", env!("CARGO_PKG_VERSION")))
@@ -78,7 +79,7 @@ impl HttpProbe {
             .body(Empty::new())
             .map_err(|error| Outcome::new(Verdict::Unknown, format!("can't make the request: {error}")))?;
         let response = sender.send_request(request).await.map_err(|error| broken(&error, "no answer"))?;
-        seen.push(("first_byte_us", us_since(begin).into()));
+        seen.push(("first_byte_us", begin.us().into()));
         let status = response.status().as_u16();
         seen.push(("status", status.into()));
         enter(phase, "reading the body");
@@ -113,7 +114,7 @@ impl HttpProbe {
 #[async_trait]
 impl Probe for HttpProbe {
     async fn run(&self) -> Outcome {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let phase = Phase::new("");
         let mut seen = Vec::new();
         let asking = self.ask(&phase, &mut seen);
@@ -122,7 +123,7 @@ impl Probe for HttpProbe {
             Err(_) => timed_out(self.timeout, &phase),
         };
         outcome.detail.extend(seen.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        outcome.took_us = us_since(begin);
+        outcome.took_us = begin.us();
         outcome
     }
 }

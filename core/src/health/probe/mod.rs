@@ -7,6 +7,7 @@ mod command;
 mod connect;
 mod function;
 mod http;
+mod stopwatch;
 mod target;
 mod tcp;
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The TCP probe: a connection that is accepted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::health::probe::Probe;
-use crate::health::probe::connect::{Phase, connect, us_since};
+use crate::health::probe::connect::{Phase, connect};
+use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::{Outcome, Verdict};
 use crate::time::Span;
 
@@ -27,7 +28,7 @@ impl TcpProbe {
 #[async_trait]
 impl Probe for TcpProbe {
     async fn run(&self) -> Outcome {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let phase = Phase::new("");
         let mut seen = Vec::new();
         let connecting = connect(&self.host, self.port, &phase, &mut seen);
@@ -37,7 +38,7 @@ impl Probe for TcpProbe {
             Err(_) => timed_out(self.timeout, &phase),
         };
         outcome.detail.extend(seen.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        outcome.took_us = us_since(begin);
+        outcome.took_us = begin.us();
         outcome
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::health::{Check, CheckMachine, CheckSpec, ProbeSpec, State, Transition, Verdict};
+use crate::health::{Check, CheckMachine, CheckSpec, OutlierRules, ProbeSpec, State, Tally, Transition, Verdict};
 use crate::time::{Chance, Span, SpanText, Time};
 
 fn cases() -> Vec<Value> {
@@ -69,7 +69,11 @@ fn translate(case: &Value) -> (CheckSpec, BTreeMap<State, &'static str>) {
         "envoy" => {
             spec.rise = count(settings, "healthy_threshold");
             spec.fall = count(settings, "unhealthy_threshold");
-            spec.initial = Some(State::Failing);
+            spec.initial = Some(match case["start_state"].as_str() {
+                None | Some("unhealthy") => State::Failing,
+                Some("healthy") => State::Passing,
+                Some(other) => panic!("unheard-of state {other}"),
+            });
             spec.first_result_applies = case["start_state"].is_null();
             spec.interval = ms(settings, "interval_ms");
             spec.failing_interval = ms(settings, "unhealthy_interval_ms");
@@ -235,6 +239,43 @@ fn run_ttl(case: &Value) {
     }
 }
 
+/// Passive checking, by what real requests do.
+fn run_outlier(case: &Value) {
+    let settings = &case["settings"];
+    let number = |key: &str| settings[key].as_u64();
+    let small = |key: &str, default: u32| number(key).map_or(default, |n| u32::try_from(n).unwrap());
+    let ours = OutlierRules::default();
+    let rules = OutlierRules {
+        min_members: small("minimum_hosts", ours.min_members),
+        min_requests: number("request_volume").unwrap_or(ours.min_requests),
+        stdev_thousandths: small("success_rate_stdev_factor", ours.stdev_thousandths),
+        max_percent: small("max_ejection_percent", ours.max_percent),
+        base: number("base_ejection_seconds").map_or(ours.base, Span::seconds),
+        max: number("max_ejection_seconds").map_or(ours.max, Span::seconds),
+    };
+    if let Some(expected) = case["expected_ejection_seconds"].as_u64() {
+        let times = u32::try_from(case["times_ejected"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules.aside_for(times), Span::seconds(expected), "{}", case["id"]);
+    } else if let Some(expected) = case["expected_max_ejected"].as_u64() {
+        let hosts = u32::try_from(case["hosts"].as_u64().unwrap()).unwrap();
+        assert_eq!(u64::from(rules.most(hosts)), expected, "{}", case["id"]);
+    } else {
+        let requests = case["each_host_requests"].as_u64().unwrap();
+        let tally = |percent: &Value| Tally { requests, successes: requests * percent.as_u64().unwrap() / 100 };
+        let percents = case["hosts_success_percent"].as_array().unwrap();
+        let hosts = percents.iter().enumerate().map(|(i, percent)| (format!("{i:04}"), tally(percent))).collect();
+        let comparison = rules.compare(&hosts).unwrap();
+        let near = |value: f64, key: &str| (value - case[key].as_f64().unwrap()).abs() < 1e-9;
+        assert!(near(comparison.mean, "expected_mean"), "{comparison:?}");
+        assert!(near(comparison.stdev, "expected_population_stdev"), "{comparison:?}");
+        assert!(near(comparison.limit, "expected_threshold"), "{comparison:?}");
+        let mut outliers: Vec<u64> = comparison.outliers.iter().map(|name| name.parse().unwrap()).collect();
+        outliers.sort_unstable();
+        let expected = case["expected_ejected_indexes"].as_array().unwrap();
+        assert!(outliers.into_iter().eq(expected.iter().map(|i| i.as_u64().unwrap())), "{comparison:?}");
+    }
+}
+
 #[test]
 fn results_count_as_they_do_in_six_systems() {
     let mut ran = BTreeMap::new();
@@ -244,14 +285,15 @@ fn results_count_as_they_do_in_six_systems() {
             "consul_map" => run_map(&case),
             "consul_timeout" => run_timeout(&case),
             "consul_ttl" => run_ttl(&case),
-            // Passive checking, by what real requests do: no threshold over probes.
-            "envoy_outlier" => {}
+            "envoy_outlier" => run_outlier(&case),
             _ if case["timed_steps"].is_array() => run_timed(&case),
             _ => run_steps(&case),
         }
         *ran.entry(system).or_insert(0) += 1;
     }
-    for system in ["kubernetes", "consul", "envoy", "haproxy", "uptime_kuma", "gatus_alert", "consul_map"] {
+    for system in
+        ["kubernetes", "consul", "envoy", "haproxy", "uptime_kuma", "gatus_alert", "consul_map", "envoy_outlier"]
+    {
         assert!(ran[system] > 1, "no cases of {system}");
     }
 }

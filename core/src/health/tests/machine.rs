@@ -143,3 +143,58 @@ fn it_says_the_rule_the_counters_and_what_comes_next() {
         ]
     );
 }
+
+#[test]
+fn it_says_so_when_one_more_result_is_enough() {
+    let mut machine = machine(&CheckSpec { rise: Some(2), fall: Some(2), unknown_after: Some(1), ..spec() });
+    feed(&mut machine, Verdict::Warn, "");
+    let now = feed(&mut machine, Verdict::Warn, "slow");
+    assert_eq!(
+        machine.explain(now),
+        "degraded for 0s: 2 of 2 passes; next probe in 5s; passing after 1 pass; last result: slow"
+    );
+    for _ in 0..2 {
+        feed(&mut machine, Verdict::Fail, "");
+    }
+    let now = feed(&mut machine, Verdict::Unknown, "not permitted");
+    assert_eq!(
+        machine.explain(now),
+        "unknown for 0s: 1 of 1 unknown results; next probe in 5s; passing after 2 passes in a row; \
+         last result: not permitted"
+    );
+    assert_eq!(machine.failures_needed(), 1);
+}
+
+#[test]
+fn reasons_are_bounded() {
+    let mut machine = machine(&spec());
+    let now = machine.due().unwrap();
+    let transition = machine.observe(Verdict::Pass, &"\u{e9}".repeat(100_000), now, now).unwrap();
+    assert_eq!(transition.reason.chars().count(), 300);
+}
+
+#[test]
+fn unknown_results_are_counted_in_a_row() {
+    let mut machine = machine(&CheckSpec { unknown_after: Some(2), ..spec() });
+    for verdict in [Verdict::Unknown, Verdict::Pass, Verdict::Unknown, Verdict::Fail, Verdict::Unknown] {
+        feed(&mut machine, verdict, "");
+        assert_ne!(machine.state(), State::Unknown);
+    }
+    feed(&mut machine, Verdict::Unknown, "");
+    assert_eq!(machine.state(), State::Unknown);
+}
+
+#[test]
+fn what_is_held_has_nothing_counted_and_waits_for_a_restart() {
+    let mut machine = machine(&CheckSpec { hold: vec![State::Failing], initial: Some(State::Passing), ..spec() });
+    let mut counted = Vec::new();
+    for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Fail, Verdict::Fail] {
+        feed(&mut machine, verdict, "");
+        counted.push(machine.passes() + machine.failures());
+    }
+    assert_eq!(counted, [1, 1, 2, 0]);
+    assert_eq!((machine.due(), machine.observe(Verdict::Pass, "", Time(90_000), Time(90_000))), (None, None));
+    assert_eq!(machine.explain(Time(15_000)), "failing for 0s: no more probes until a restart");
+    machine.restart(Time(100_000));
+    assert_eq!((machine.state(), machine.due()), (State::Passing, Some(Time(100_000))));
+}

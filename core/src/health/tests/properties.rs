@@ -106,6 +106,7 @@ proptest! {
                 assert_ne!(transition.from, transition.to);
                 assert_eq!((transition.at, after.since()), (now, now));
                 assert!(!transition.rule.is_empty());
+                assert!(after.explain(now).starts_with(&format!("{} for 0s: ", transition.to.as_str())));
             }
             None => assert_eq!((before.state(), before.since()), (after.state(), after.since())),
         });
@@ -167,6 +168,23 @@ proptest! {
         let mut last = None;
         run(&rules, 1, &inputs, |_, _, _, _, after| last = Some(after.state()));
         prop_assert_eq!(last, Some(if passes { State::Passing } else { State::Failing }));
+    }
+
+    #[test]
+    fn what_is_said_to_be_needed_is_needed(rules in rules(), inputs in inputs(), passes: bool) {
+        let rules = Rules { hold: Default::default(), start_period: Span::ZERO, ..rules };
+        run(&rules, 1, &inputs, |_, _, now, _, after| {
+            let mut machine = after.clone();
+            let (needed, verdict, to) = match passes {
+                true => (machine.passes_needed(), Verdict::Pass, State::Passing),
+                false => (machine.failures_needed(), Verdict::Fail, State::Failing),
+            };
+            for _ in 0..needed {
+                assert_ne!(machine.state(), to);
+                machine.observe(verdict, "", now, now);
+            }
+            assert_eq!(machine.state(), to);
+        });
     }
 
     #[test]

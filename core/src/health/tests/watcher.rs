@@ -117,12 +117,12 @@ async fn a_probe_that_keeps_no_time_is_given_up_and_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn old_results_are_noticed_while_a_probe_hangs() {
-    let spec = CheckSpec { max_age: Some("7s".into()), timeout: Some("60s".into()), ..spec() };
+    let spec = CheckSpec { max_age: Some("7300ms".into()), timeout: Some("60s".into()), ..spec() };
     let script = Script::new(&[(0, Verdict::Pass)]);
     let mut watcher = Watcher::new(&check(spec), script, PausedClock::start(), Chance(1));
     assert_eq!(watcher.next().await.to, State::Passing);
     let stale = watcher.next().await;
-    assert_eq!((stale.to, stale.at), (State::Unknown, Time(7_000)));
+    assert_eq!((stale.to, stale.at), (State::Unknown, Time(7_300)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,4 +146,13 @@ async fn dropping_a_probe_ends_its_group() {
         () = pids.wait_for(2) => {}
     }
     pids.all_gone().await;
+    // The leader is this process's own child: reaped as well, not only dead.
+    let leader = pids.read()[0];
+    for _ in 0..2_000 {
+        if test_kill_process(leader).is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the leader was not reaped");
 }

@@ -1,7 +1,7 @@
 //! The HTTP and TCP probes against real sockets that behave well or badly.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -150,10 +150,9 @@ async fn what_hangs_times_out_and_says_where() {
         ("HTTP/1.1 200 OK\r\n", "waiting for the first byte of the answer"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "reading the body"),
     ] {
-        let begin = Instant::now();
         let outcome = stalled(answer).await;
         assert_eq!(said(&outcome), (Verdict::Fail, format!("timed out after 1s while {phase}").as_str()));
-        assert!(begin.elapsed() >= Duration::from(SHORT) && outcome.took_us >= 1_000_000);
+        assert!(outcome.took_us >= 1_000_000);
     }
 }
 

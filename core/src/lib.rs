@@ -5,5 +5,6 @@
 pub mod error;
 pub mod health;
 pub mod machine;
+pub mod rollout;
 pub mod service;
 pub mod time;

@@ -2,6 +2,7 @@
 //! embedded, durable journal.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod error;
 pub mod health;
 pub mod machine;

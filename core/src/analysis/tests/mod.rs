@@ -1,0 +1,3 @@
+//! What no one file of the judge can show alone.
+
+mod cases;

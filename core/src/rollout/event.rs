@@ -142,6 +142,9 @@ pub enum RolloutEvent {
         /// With what.
         start: Box<Start>,
     },
+    /// Another driver took it up after the one before had ended: what was seen is stale, and patience begins anew,
+    /// since nobody drove the present move meanwhile.
+    TakenUp,
     /// The world looked different from before.
     Seen {
         /// How.

@@ -90,9 +90,10 @@ pub(super) fn stuck(state: &RolloutState) -> String {
 pub(super) fn end(state: &RolloutState, outcome: Outcome) -> String {
     let version = state.version();
     let share = state.turned.as_ref().map_or(0, |(_, _, share)| *share);
-    let left = match &state.left_running {
-        Some(left) => format!("; processes of {left} have not ended in time"),
-        None => String::new(),
+    let left = match (&state.left_running, &state.lost) {
+        (Some(left), _) => format!("; processes of {left} have not ended in time"),
+        (None, Some(what)) => format!("; the world was lost and is not whole again in time: {what}"),
+        (None, None) => String::new(),
     };
     match outcome {
         Outcome::Promoted => {

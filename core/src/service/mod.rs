@@ -9,5 +9,6 @@ mod world;
 
 pub use machine::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine};
 pub use spec::{Release, ServeSpec};
+pub(crate) use state::desired;
 pub use state::{Claim, Outcome, ServiceState, Serving};
 pub use world::{Counts, Desired, DesiredVersion, Measure, Observed, ObservedVersion, Trouble, Weights, Window};

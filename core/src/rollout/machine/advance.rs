@@ -167,14 +167,15 @@ impl Draft {
             Move::Scale { version, .. } | Move::Retire { version } => {
                 let gone =
                     state.shrinking() != Some(version.as_str()) || state.running(version) <= state.layout.size(version);
-                state.in_force() && gone
+                // What shrinks comes last: a world that was lost meanwhile must be whole again before the end.
+                state.in_force() && gone && (state.lost.is_none() || state.shrinking().is_none())
             }
             Move::Promote { .. } => true,
             Move::Gate { gate: Gate::Health { version, replicas } } => {
                 state.in_force() && state.ready(version) >= *replicas
             }
             Move::Gate { gate: Gate::Pause { span } } => {
-                state.opened || (state.held.is_none() && state.watched_for(self.now) >= *span)
+                state.opened || (state.held.is_none() && state.in_force() && state.watched_for(self.now) >= *span)
             }
             Move::Gate { gate: Gate::Analysis { .. } | Gate::Approval } => state.opened,
         }
@@ -203,7 +204,7 @@ impl Draft {
         let state = &self.state;
         let outcome = match &state.turned {
             None => Outcome::Promoted,
-            Some(_) if state.left_running.is_some() => Outcome::Stuck,
+            Some(_) if state.left_running.is_some() || state.lost.is_some() => Outcome::Stuck,
             Some((Cause::Abort, ..)) => Outcome::Aborted,
             Some(_) => Outcome::RolledBack,
         };

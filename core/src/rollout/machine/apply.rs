@@ -8,9 +8,16 @@ use crate::time::{Span, Time};
 pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
     match event {
         RolloutEvent::Started { start } => *state = started(start, at),
+        RolloutEvent::TakenUp => {
+            state.seen = None;
+            state.since = at;
+            renew_hold(state, at);
+        }
         RolloutEvent::Seen { seen } => {
-            if state.seen.is_none() && state.start.as_ref().is_some_and(|s| s.from.size(&s.version) > 0) {
-                state.restarts_before = seen.versions.get(state.version()).map_or(0, |sight| sight.restarts);
+            if state.restarts_before.is_none() {
+                let ran = state.start.as_ref().is_some_and(|start| start.from.size(&start.version) > 0);
+                let restarts = seen.versions.get(state.version()).filter(|_| ran).map_or(0, |sight| sight.restarts);
+                state.restarts_before = Some(restarts);
             }
             state.seen = Some(seen.clone());
         }
@@ -82,6 +89,7 @@ pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
             state.lost = Some(what.clone());
             state.losses = state.losses.saturating_add(1);
             state.seen = Some(Seen::default());
+            state.restarts_before = Some(0);
             // Who comes after the lost one counts windows from the start.
             state.judged = None;
             if state.losses <= MAX_LOSSES {
@@ -129,7 +137,11 @@ fn fresh(state: &mut RolloutState, at: Time) {
     state.since = at;
     state.held_for = Span::ZERO;
     state.watched = (Span::ZERO, None);
-    // A hold that goes on is counted anew for the next move; what was biased stays so.
+    renew_hold(state, at);
+}
+
+/// A hold that goes on is counted anew; what was biased stays so.
+fn renew_hold(state: &mut RolloutState, at: Time) {
     if let Some(hold) = state.held.clone() {
         if hold.biased {
             bias(state, hold.since, at);

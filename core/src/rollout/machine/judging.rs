@@ -115,7 +115,7 @@ impl Draft {
     /// Whether an analysis is under way whose clock runs and that nothing has opened.
     fn is_baking(&self) -> bool {
         let analysis = matches!(self.state.step(), Some(Move::Gate { gate: Gate::Analysis { .. } }));
-        analysis && self.state.begun && !self.state.opened && self.state.held.is_none()
+        analysis && self.state.begun && !self.state.opened && self.state.held.is_none() && self.state.in_force()
     }
 
     fn sides(&self) -> Sides<'_> {

@@ -3,6 +3,7 @@
 //! | while | an input | leads to |
 //! |---|---|---|
 //! | not begun | begin | `started`, then the first move |
+//! | a crash is over | take up | `taken_up`: nothing is decided on what was seen before |
 //! | a move waits | what it waits for was seen, or its time is over | `move_done`, then the next move |
 //! | a gate watches | what gets traffic is unready | `held`: the bake's clock stands |
 //! | forward, not promoted | windows, readings | `window_judged`; condemned: `turned_back` |

@@ -16,13 +16,12 @@ use crate::time::Time;
 pub struct RolloutMachine;
 
 /// What the driver tells a rollout.
-///
-/// After a crash, what the world looks like and what it has counted go before the first tick: time went on meanwhile,
-/// and a deadline is fair only against the present world.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RolloutInput {
     /// Begins.
     Begin(Box<Begin>),
+    /// A driver takes the rollout up again: the first input after it was folded from its events.
+    TakeUp,
     /// What the world looks like.
     Observed(Observed),
     /// Closed windows after the last one told, oldest first. An empty list says that all closed ones were told: a bake
@@ -81,6 +80,7 @@ impl Machine for RolloutMachine {
             RolloutInput::Command(asked) => command(&mut draft, asked)?,
             // What comes late from the world is no fault.
             _ if state.finished.is_some() => return Ok(Vec::new()),
+            RolloutInput::TakeUp => draft.push(RolloutEvent::TakenUp),
             RolloutInput::Observed(observed) => {
                 let seen = Seen::of(observed);
                 if state.seen.as_ref() != Some(&seen) {

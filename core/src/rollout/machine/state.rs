@@ -38,10 +38,10 @@ pub struct RolloutState {
     pub opened: bool,
     /// The forward moves that have begun.
     pub taken: Vec<Move>,
-    /// What the world looked like last; `None` when it was not seen yet.
+    /// What the world looked like last; `None` when this driver has not seen it yet.
     pub seen: Option<Seen>,
-    /// Restarts of the new version from before this rollout.
-    pub restarts_before: u32,
+    /// Restarts of the new version from before this rollout, once it was seen.
+    pub restarts_before: Option<u32>,
     /// Since when and why the bake's clock stands.
     pub held: Option<Hold>,
     /// How long the clock stood before within the present move.
@@ -172,7 +172,7 @@ impl RolloutState {
     /// Restarts of the new version that count against it.
     pub(super) fn restarts(&self) -> u32 {
         let seen = self.seen.as_ref().and_then(|seen| seen.versions.get(self.version()));
-        seen.map_or(0, |sight| sight.restarts.saturating_sub(self.restarts_before))
+        seen.map_or(0, |sight| sight.restarts.saturating_sub(self.restarts_before.unwrap_or(0)))
     }
 
     /// How long the present move may take.
@@ -219,8 +219,11 @@ impl RolloutState {
         Some(self.since.after(self.patience()))
     }
 
-    /// When the present pause is over; `None` when there is none or its clock stands.
+    /// When the present pause is over; `None` when there is none, its clock stands, or the world is not known.
     pub(super) fn pause_ends(&self) -> Option<Time> {
+        if !self.in_force() {
+            return None;
+        }
         match (self.step(), self.watched) {
             (Some(Move::Gate { gate: Gate::Pause { span } }), (counted, Some(from))) if self.begun => {
                 Some(from.after(Span(span.0.saturating_sub(counted.0))))

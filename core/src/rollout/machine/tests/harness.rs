@@ -149,6 +149,9 @@ impl Driver {
         self.told = self.state.judged.unwrap_or(0);
         let pending = RolloutMachine::pending(&self.state);
         self.act(&pending);
+        if self.state.start.is_some() {
+            self.input(RolloutInput::TakeUp).unwrap();
+        }
         self.look();
     }
 

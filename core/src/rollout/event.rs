@@ -189,7 +189,8 @@ pub enum RolloutEvent {
         /// What was counted, and the new version's share.
         counts: WindowCounts,
     },
-    /// A window does not count, because a side was not ready in it: the shares were not those assigned.
+    /// A window does not count, because the old version was not ready for its share in it, or got too few of the
+    /// requests: the shares were not those assigned.
     WindowLeftOut {
         /// Its number within the service.
         number: u64,

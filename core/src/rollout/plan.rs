@@ -178,6 +178,8 @@ pub fn replicas_for(full: u32, share: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn layout(sizes: &[(&str, u32)], weights: &[(&str, u32)], stable: Option<&str>) -> Layout {
@@ -255,6 +257,55 @@ mod tests {
             [(4, 1, 1), (4, 2_500, 1), (4, 2_501, 2), (4, 10_000, 4), (0, 10_000, 0), (u32::MAX, 10_000, u32::MAX)];
         for (full, share, replicas) in table {
             assert_eq!(replicas_for(full, share), replicas, "{full} at {share}");
+        }
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let version = || (0..3_u32).prop_map(|n| format!("v{n}"));
+        let step = prop_oneof![
+            (version(), 0..5_u32).prop_map(|(version, replicas)| Move::Scale { version, replicas }),
+            (version(), version(), 0..=FULL).prop_map(|(a, b, share)| {
+                let weights = Weights::from([(a.clone(), FULL), (b.clone(), FULL)]);
+                let even = weights.into_keys().map(|v| {
+                    (
+                        v.clone(),
+                        if a == b {
+                            FULL
+                        } else if v == a {
+                            share
+                        } else {
+                            FULL - share
+                        },
+                    )
+                });
+                Move::Route { weights: even.filter(|(_, share)| *share > 0).collect() }
+            }),
+            version().prop_map(|version| Move::Promote { version: Some(version) }),
+            version().prop_map(|version| Move::Retire { version }),
+            Just(Move::Gate { gate: Gate::Approval }),
+        ];
+        prop::collection::vec(step, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn the_way_back_leads_back_with_one_change_of_weights(before in moves(), taken in moves()) {
+            let mut start = Layout::default();
+            before.iter().for_each(|step| start.apply(step));
+            let mut now = start.clone();
+            taken.iter().for_each(|step| now.apply(step));
+            let back = way_back(&start, &taken);
+            let routes = back.iter().filter(|step| matches!(step, Move::Route { .. })).count();
+            prop_assert!(routes <= 1);
+            let mut routed = now.weights == start.weights;
+            for step in &back {
+                if let Move::Scale { version, replicas } = step {
+                    prop_assert!(*replicas > now.size(version) || routed, "{version} shrinks before traffic is back");
+                }
+                routed |= matches!(step, Move::Route { .. });
+                now.apply(step);
+            }
+            prop_assert_eq!(now, start);
         }
     }
 }

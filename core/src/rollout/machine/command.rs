@@ -19,7 +19,7 @@ pub struct Command {
 /// What can be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Opens the present gate: an approval, or a pause or analysis before its time.
+    /// Opens the present gate: an approval, or a pause or analysis before its time. Ends a pause, too.
     Promote,
     /// Begins no further move. What was begun is completed, and the judge goes on.
     Pause,

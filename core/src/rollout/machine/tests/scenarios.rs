@@ -281,3 +281,38 @@ fn begins_that_contradict_what_is_known_are_refused() {
     let mut fresh = Driver::new(world(&[]));
     assert_eq!(fresh.input(say(Verb::Abort)).unwrap_err().kind(), Kind::NotFound);
 }
+
+#[test]
+fn as_many_former_versions_are_kept_as_asked() {
+    let mut driver = Driver::new(world(&[]));
+    for version in ["v1", "v2", "v3", "v4"] {
+        driver.ship(canary(&[50.0], "1s"), version);
+        assert_eq!(driver.run(100), Outcome::Promoted);
+    }
+    assert_eq!(driver.service.kept, ["v3", "v2"]);
+    assert_eq!(driver.service.versions.keys().collect::<Vec<_>>(), ["v2", "v3", "v4"]);
+    let mut none = canary(&[50.0], "1s");
+    none.keep_versions = Some(0);
+    driver.ship(none, "v5");
+    assert_eq!(driver.run(100), Outcome::Promoted);
+    assert_eq!(driver.service.kept, Vec::<String>::new());
+}
+
+#[test]
+fn an_old_version_that_dies_is_not_held_against_the_new_one() {
+    let mut driver = Driver::new(world(&[("v2", Nature { errors: 500, ..Nature::GOOD })])).with_stable("v1");
+    driver.world.natures.insert("v1".to_owned(), Nature { errors: 500, ..Nature::GOOD });
+    driver.ship(judged(canary(&[10.0], "2m")), "v2");
+    driver.until(40, "10 %", |d| d.share() == 1_000);
+    // Now most requests fall on the new version, and with them most errors.
+    driver.world.natures.insert("v1".to_owned(), Nature { dies: 2, ready_after: 8, ..Nature::GOOD });
+    for _ in 0..50 {
+        driver.second();
+    }
+    assert!(driver.events.iter().any(|(_, event)| matches!(event, RolloutEvent::Held { biased: true, .. })));
+    assert!(driver.events.iter().any(|(_, event)| matches!(event, RolloutEvent::WindowLeftOut { .. })));
+    assert!(!driver.state.back, "{:?}", driver.state.turned);
+    driver.world.natures.insert("v1".to_owned(), Nature { errors: 500, ..Nature::GOOD });
+    driver.promotes = true;
+    assert_eq!(driver.run(400), Outcome::Promoted);
+}

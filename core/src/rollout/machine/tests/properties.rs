@@ -6,11 +6,7 @@ use proptest::prelude::*;
 use super::harness::*;
 use super::world::{Nature, World};
 use crate::analysis::{JudgeSpec, OnInconclusive};
-use crate::machine::Machine;
-use crate::rollout::{
-    Cause, FULL, Move, PromoteSpec, Request, RevertSpec, RolloutEvent, RolloutInput, RolloutMachine, RolloutSpec,
-    RolloutState, Seen, StrategySpec, Verb,
-};
+use crate::rollout::{Cause, FULL, Move, PromoteSpec, Request, RevertSpec, RolloutSpec, Seen, StrategySpec, Verb};
 use crate::service::{Outcome, ServiceState};
 
 /// Longer than any rollout here can take: every move, hold and loss up to its deadline.
@@ -278,27 +274,5 @@ proptest! {
             let told_apart = story.spec.judge.is_some();
             prop_assert!(outcome == Outcome::Promoted || told_apart, "{reason}");
         }
-    }
-
-    /// The judge's cursor: windows told twice, or told again after a crash, are judged once.
-    #[test]
-    fn windows_told_again_change_nothing(story in stories()) {
-        let (driver, _) = story.tell();
-        let windows = RolloutInput::Windows(driver.world.windows.clone());
-        let mut state = RolloutState::default();
-        for (at, event) in &driver.events {
-            RolloutMachine::apply(&mut state, event, *at);
-            let Some(judged) = state.judged else { continue };
-            let told = RolloutInput::Windows(
-                driver.world.windows.iter().filter(|window| window.number <= judged).cloned().collect(),
-            );
-            if matches!(&told, RolloutInput::Windows(windows) if windows.is_empty()) {
-                continue;
-            }
-            let again = RolloutMachine::decide(&state, &told, *at).unwrap();
-            let judged_again = again.iter().any(|e| matches!(e, RolloutEvent::WindowJudged { .. }));
-            prop_assert!(!judged_again, "judged twice up to {}", judged);
-        }
-        prop_assert_eq!(RolloutMachine::decide(&state, &windows, driver.world.now).unwrap(), []);
     }
 }

@@ -5,7 +5,7 @@ use super::world::{Nature, World};
 use crate::analysis::JudgeSpec;
 use crate::error::Kind;
 use crate::rollout::*;
-use crate::service::{Outcome, Weights};
+use crate::service::{Outcome, Weights, Window};
 
 fn world(natures: &[(&str, Nature)]) -> World {
     World::new(7, natures)
@@ -315,4 +315,26 @@ fn an_old_version_that_dies_is_not_held_against_the_new_one() {
     driver.world.natures.insert("v1".to_owned(), Nature { errors: 500, ..Nature::GOOD });
     driver.promotes = true;
     assert_eq!(driver.run(400), Outcome::Promoted);
+}
+
+#[test]
+fn windows_that_are_told_again_are_judged_once() {
+    let mut driver = Driver::new(world(&[])).with_stable("v1");
+    driver.ship(judged(canary(&[25.0, 50.0], "2m")), "v2");
+    driver.until(100, "windows", |d| d.state.judged.is_some_and(|number| number > 3));
+    let before = driver.state.evidence.clone();
+    let mut windows = driver.world.windows.clone();
+    windows.reverse();
+    driver.input(RolloutInput::Windows(windows)).unwrap();
+    assert_eq!(driver.state.evidence, before, "told again, and in another order");
+
+    // A window of weights from before the rollout is none of its.
+    let epoch = driver.state.start.as_ref().unwrap().epoch;
+    let last = driver.world.windows.last().unwrap().clone();
+    let stale = Window { epoch, number: last.number + 1, ..last.clone() };
+    let late = Window { epoch: last.epoch, number: last.number + 1, ..last };
+    driver.input(RolloutInput::Windows(vec![stale])).unwrap();
+    assert_eq!(driver.state.evidence, before);
+    driver.input(RolloutInput::Windows(vec![late])).unwrap();
+    assert_ne!(driver.state.evidence, before);
 }

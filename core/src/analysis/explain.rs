@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Ending, Evidence, Form, Judge, SideCounts, Verdict};
+use crate::time::Span;
 
 /// Who is who, for the sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl Assumption {
     }
 }
 
-/// A verdict with its numbers, as it stands in an event. Figures that went through logarithms are rounded to 4 digits.
+/// A verdict with its numbers, as it stands in an event. Figures that went through logarithms are rounded to 4 digits
+/// and kept from 10^-15 to 10^15.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// `harm`, `safe`, `undecided`, `pass` or `inconclusive`.
@@ -64,7 +66,7 @@ pub struct Explanation {
     pub canary: SideCounts,
     /// The stable side's counts in them.
     pub stable: SideCounts,
-    /// The evidence E for harm (for `safe`: for safety); at most 10^300.
+    /// The evidence E for harm (for `safe`: for safety).
     pub evidence: f64,
     /// What it must reach.
     pub bound: f64,
@@ -78,6 +80,10 @@ pub struct Explanation {
     pub ratio_to: Option<f64>,
     /// Canary requests needed to find the ratio `detect`, when it was asked and is known.
     pub need: Option<u64>,
+    /// How long it takes at least until the judge condemns when errors go on as they were seen; `None` when they don't
+    /// speak against the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_left: Option<Span>,
     /// What the verdict holds under.
     pub assumptions: Vec<Assumption>,
 }
@@ -110,10 +116,16 @@ impl Judge {
             Ending::Harm => return so_far,
             Ending::Pass => ("pass", String::new(), None),
             Ending::Inconclusive { need: Some(need), seen } => {
-                let (need_text, seen) = (thousands(need), thousands(seen));
-                let ratio = number(self.detect);
+                let wait =
+                    match evidence.totals().seconds(self.window) * (need.saturating_sub(seen) as f64 / seen as f64) {
+                        seconds if seconds.is_finite() => format!(", {} more at this rate", whole_seconds(seconds)),
+                        _ => String::new(),
+                    };
                 let more = format!(
-                    "; {need_text} canary requests would find {ratio} times the errors with a power of 80 %, {seen} were seen"
+                    "; {} canary requests would find {} times the errors with a power of 80 %, {} were seen{wait}",
+                    thousands(need),
+                    number(self.detect),
+                    thousands(seen)
                 );
                 ("inconclusive", more, Some(need))
             }
@@ -161,6 +173,7 @@ impl Judge {
             ratio_from,
             ratio_to,
             need: None,
+            time_left: if verdict == "harm" { None } else { self.time_left(evidence) },
             assumptions: self.assumptions(sides),
         }
     }
@@ -223,13 +236,18 @@ fn digits(x: f64) -> String {
     if x >= 9.95 {
         return thousands(libm::round(x) as u64);
     }
-    if !(x > 0.0) {
+    if x.is_nan() || x <= 0.0 {
         return "0".to_owned();
     }
     // Two digits: the exponent of the first one says how many decimals that takes.
     let decimals = (1.0 - libm::floor(libm::log10(x))).clamp(0.0, 12.0) as usize;
     let text = format!("{x:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Rounded up; saturates at the longest time that there is.
+pub(super) fn whole_seconds(seconds: f64) -> Span {
+    Span((libm::ceil(seconds) as u64).saturating_mul(1_000))
 }
 
 /// `4,310`.
@@ -245,7 +263,8 @@ fn thousands(n: u64) -> String {
     text
 }
 
-/// To 4 digits, so that no last bit of a logarithm is stored; below 10^-300 it is 0.
+/// To 4 digits and from 10^-15 to 10^15: no last bit of a logarithm is stored, and JSON gives it back to the last bit.
 fn rounded(x: f64) -> f64 {
-    format!("{x:.3e}").parse().ok().filter(|y: &f64| y.is_finite() && *y >= 1e-300).unwrap_or(0.0)
+    let x = x.clamp(1e-15, 1e15);
+    format!("{x:.3e}").parse().unwrap_or(x)
 }

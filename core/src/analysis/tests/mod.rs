@@ -1,3 +1,5 @@
 //! What no one file of the judge can show alone.
 
 mod cases;
+mod fence;
+mod verdicts;

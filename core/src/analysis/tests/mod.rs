@@ -2,4 +2,6 @@
 
 mod cases;
 mod fence;
+mod properties;
+mod simulations;
 mod verdicts;

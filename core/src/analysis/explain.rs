@@ -96,7 +96,9 @@ impl Judge {
             Verdict::Safe { log_e, log_bound } => ("safe", log_e, log_bound),
             Verdict::Undecided { log_e, log_bound } => ("undecided", log_e, log_bound),
         };
-        let (e, bound) = (number(libm::exp(log_e.min(690.0))), number(libm::exp(log_bound)));
+        let e = libm::exp(log_e.min(690.0));
+        // Down, so that 99.7 does not read as if it had reached 100.
+        let (e, bound) = (number(if e >= 10.0 { libm::floor(e) } else { e }), number(libm::exp(log_bound)));
         let tail = match verdict {
             "harm" => format!("evidence {e} passed the bound of {bound} (alpha {})", percent(self.alpha)),
             "safe" => format!(
@@ -267,4 +269,43 @@ fn thousands(n: u64) -> String {
 fn rounded(x: f64) -> f64 {
     let x = x.clamp(1e-15, 1e15);
     format!("{x:.3e}").parse().unwrap_or(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::WindowCounts;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        let percents = [0.0, 1.0, 0.5, 14.0 / 480.0, 3.0 / 4_310.0, 0.001, 0.0999, 0.000_012_3, f64::NAN];
+        let expected = ["0 %", "100 %", "50 %", "2.9 %", "0.07 %", "0.1 %", "10 %", "0.0012 %", "0 %"];
+        assert_eq!(percents.map(percent), expected);
+        assert_eq!(
+            [1.0, 1.32, 132.4, 4_310.0, 2e12, f64::INFINITY].map(number)[..5],
+            ["1", "1.3", "132", "4,310", "10^12"]
+        );
+        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(whole_seconds(1.2), Span::seconds(2));
+        assert_eq!(whole_seconds(1e300), Span(u64::MAX));
+    }
+
+    #[test]
+    fn stored_figures_keep_4_digits_within_what_json_gives_back() {
+        assert_eq!([132.456, 1.0, 0.012_345_6].map(rounded), [132.5, 1.0, 0.012_35]);
+        assert_eq!([0.0, 1e-99, 1e99, f64::INFINITY].map(rounded), [1e-15, 1e-15, 1e15, 1e15]);
+    }
+
+    #[test]
+    fn evidence_just_under_the_bound_does_not_read_as_the_bound() {
+        // One window gives E = mean of (1 + f·x) = 1 + 0.4·x with x = (1 − ρ)/ρ: 100.6 at ρ = 0.4 %.
+        let judge = Judge { alpha: 1.0 / 100.9, ..Judge::default() };
+        let mut evidence = Evidence::default();
+        let canary = SideCounts::new(40, 1);
+        judge.fold(&mut evidence, WindowCounts { canary, stable: SideCounts::new(9_960, 0), share: 40 });
+        let why = judge.explain(&evidence, &Sides { canary: "v2", stable: "v1", canary_replicas: None });
+        assert_eq!((why.evidence, why.bound), (100.6, 100.9));
+        assert!(why.sentence.contains("evidence 100 of 101 "), "{}", why.sentence);
+    }
 }

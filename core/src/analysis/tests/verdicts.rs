@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::analysis::{
-    Assumption, Ending, Evidence, Judge, JudgeSpec, SideCounts, Sides, Traffic, Verdict, WindowCounts, odds_shift,
+    Assumption, EProcess, Ending, Evidence, Judge, JudgeSpec, Law, Side, SideCounts, Sides, Traffic, Verdict,
+    WindowCounts, odds_shift,
 };
 use crate::time::{Chance, Span};
 
@@ -67,7 +68,7 @@ fn condemns_and_says_why() {
         format!(
             "errors: 14 of 480 on v3 (2.9 %) against 3 of 4,310 on v2 (0.07 %); evidence {} passed the bound of 100 \
              (alpha 1 %)",
-            expected.round()
+            expected.floor()
         )
     );
     assert_eq!((why.verdict.as_str(), why.windows, why.bound, why.alpha), ("harm", 4, 100.0, 0.01));
@@ -102,8 +103,10 @@ fn passes_when_enough_was_seen_and_not_before() {
         )
     );
     assert_eq!(why.need, Some(asked));
-    let enough = usize::try_from(asked / 500).unwrap();
-    let evidence = folded(&judge, vec![window; enough]);
+    // Equal windows are equal traffic, so that the need stays the same.
+    let nearly = folded(&judge, vec![window; usize::try_from((asked - 1) / 500).unwrap()]);
+    assert!(matches!(judge.at_end(&nearly), Ending::Inconclusive { need: Some(need), .. } if need == asked));
+    let evidence = folded(&judge, vec![window; usize::try_from(asked.div_ceil(500)).unwrap()]);
     assert_eq!(judge.at_end(&evidence), Ending::Pass);
     assert_eq!(judge.explain_end(&evidence, &Ending::Pass, &SIDES).verdict, "pass");
 }
@@ -149,6 +152,99 @@ fn an_objective_needs_no_other_side() {
     let why = judge.explain(&bad, &SIDES);
     assert!(why.sentence.starts_with("errors: 450 of 1,500 on v3 (30 %) against an objective of 5 %; "), "{why:?}");
     assert!(why.assumptions.contains(&Assumption::NoComparison));
+}
+
+#[test]
+fn a_spec_is_the_processes_that_it_names() {
+    let windows =
+        [counts((100, 4), (900, 3), 1_000), counts((250, 2), (750, 9), 2_500), counts((80, 7), (20, 0), 8_000)];
+    let bets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7];
+    let ratios = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0];
+    // q odds away from 0.03 (tolerated: 1.5 times 0.02) and from 0.05 (safe: 2.5 times).
+    let worse = ratios.map(|r| 0.03 * r / (0.03 * r + 0.97));
+    let better = ratios.map(|r| 0.05 / r / (0.05 / r + 0.95));
+    let (harm, safe) = (Side::Harm, Side::Safe);
+    for (form, harm, harm_points, safe, safe_points) in [
+        (
+            r#"{"kind": "window"}"#,
+            Law::Betting { side: harm, margin: 1.5 },
+            bets,
+            Law::Betting { side: safe, margin: 2.5 },
+            bets,
+        ),
+        (
+            r#"{"kind": "event"}"#,
+            Law::Events { side: harm, margin: 1.5 },
+            ratios,
+            Law::Events { side: safe, margin: 2.5 },
+            ratios,
+        ),
+        (
+            r#"{"kind": "absolute", "objective": 0.02}"#,
+            Law::AbsoluteBetting { side: harm, null: 0.03 },
+            bets,
+            Law::AbsoluteBetting { side: safe, null: 0.05 },
+            bets,
+        ),
+        (
+            r#"{"kind": "absolute", "objective": 0.02, "independent": true}"#,
+            Law::AbsoluteEvents { null: 0.03 },
+            worse,
+            Law::AbsoluteEvents { null: 0.05 },
+            better,
+        ),
+    ] {
+        let judge = judge(&format!(r#"{{"form": {form}, "tolerate": 1.5, "safe": 2.5}}"#));
+        let (mut harm, mut safe) =
+            (EProcess::new(harm, &harm_points).unwrap(), EProcess::new(safe, &safe_points).unwrap());
+        let mut evidence = Evidence::default();
+        for window in windows {
+            harm.fold(&window);
+            safe.fold(&window);
+            judge.fold(&mut evidence, window);
+            assert!((evidence.log_harm() - harm.log_e()).abs() < 1e-12, "{form}");
+            assert!((evidence.log_safe().unwrap() - safe.log_e()).abs() < 1e-12, "{form}");
+            assert!((evidence.peak_harm() - harm.peak()).abs() < 1e-12, "{form}");
+        }
+    }
+}
+
+#[test]
+fn alpha_and_beta_are_the_bounds() {
+    // E = mean of (1 + 3f) = 2.2 after one window, 5.12 after two.
+    let window = counts((250, 9), (750, 0), 2_500);
+    let windows = |alpha: &str| {
+        let (judge, mut evidence) = (judge(&format!(r#"{{"alpha": {alpha}}}"#)), Evidence::default());
+        let harm = |evidence: &Evidence| matches!(judge.verdict(evidence), Verdict::Harm { .. });
+        let count = (1..).find(|_| {
+            judge.fold(&mut evidence, window);
+            harm(&evidence)
+        });
+        count.unwrap()
+    };
+    assert_eq!([windows("0.46"), windows("0.45"), windows("0.2"), windows("0.19")], [1, 2, 2, 3]);
+    // E for safety = mean of (1 + f) = 1.4 after one window at half of the traffic, at beta = 1/1.4.
+    let safe = |beta: &str| {
+        let judge = judge(&format!(r#"{{"safe": 1.000000001, "beta": {beta}}}"#));
+        let evidence = folded(&judge, vec![counts((500, 0), (500, 9), 5_000); 3]);
+        matches!(judge.verdict(&evidence), Verdict::Safe { .. })
+    };
+    // (1 + f)³ has the mean 2.912.
+    assert_eq!([safe("0.344"), safe("0.343")], [true, false]);
+}
+
+#[test]
+fn a_process_refuses_what_it_can_not_use() {
+    let law = Law::Betting { side: Side::Harm, margin: 1.0 };
+    let faults = |law, points: &[f64], weights: &[f64]| EProcess::weighted(law, points, weights).unwrap_err();
+    assert_eq!(faults(law, &[0.0, 0.5, 1.0], &[1.0, 1.0, 1.0]).faults().len(), 2);
+    assert_eq!(faults(law, &[0.5], &[]).faults()[0].pointer, "/weights");
+    assert_eq!(faults(law, &[0.5], &[f64::NAN]).faults()[0].pointer, "/weights");
+    assert_eq!(faults(law, &[], &[]).faults()[0].pointer, "/points");
+    let events = |margin| Law::Events { side: Side::Safe, margin };
+    assert_eq!(faults(events(1.0), &[1.0], &[1.0]).faults()[0].pointer, "/points/0");
+    assert_eq!(faults(events(f64::NAN), &[2.0], &[1.0]).faults()[0].pointer, "/law");
+    assert_eq!(faults(Law::AbsoluteEvents { null: 1.0 }, &[0.5], &[1.0]).faults()[0].pointer, "/law");
 }
 
 #[test]

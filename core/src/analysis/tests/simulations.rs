@@ -213,6 +213,8 @@ fn the_power_is_the_quantile_of_the_delay() {
         (Form::Event {}, (100, 900), 1_000, 0.001, 5.0),
         (Form::Window {}, (500, 500), 5_000, 0.01, 3.0),
         (Form::Window {}, (10, 90), 1_000, 0.01, 5.0),
+        (Form::Absolute { objective: 0.01, independent: false }, (100, 0), 10_000, 0.01, 3.0),
+        (Form::Absolute { objective: 0.01, independent: true }, (100, 0), 10_000, 0.01, 2.0),
     ] {
         let judge = judge(form);
         let source = Source::sized(requests, (rate * ratio, rate), 1);
@@ -221,7 +223,7 @@ fn the_power_is_the_quantile_of_the_delay() {
         let traffic = Traffic { requests: requests.0 + requests.1, share, rate };
         let found: Vec<u64> = (0..10).map(|seed| judge.power(&traffic, ratio, Chance(seed)).unwrap().windows).collect();
         // One of them is a quantile of 200 runs, with a standard error of about 5 %.
-        near("power, mean of 10", mean(&found), expected, expected * 0.06 + 0.5);
+        near(&format!("power, {form:?}, mean of 10"), mean(&found), expected, expected * 0.06 + 0.5);
         assert!(found.iter().all(|&n| (n as f64 / expected - 1.0).abs() < 0.25), "{found:?} {expected}");
     }
 }

@@ -11,7 +11,7 @@ impl Binomial {
     /// Built from the mode outwards by P(k+1)/P(k) = (n − k)/(k + 1) · p/(1 − p). The table is about 18 standard
     /// deviations long: keep n·p under some ten thousands.
     pub(super) fn new(n: u64, p: f64) -> Binomial {
-        if !(p > 0.0) || n == 0 {
+        if p.is_nan() || p <= 0.0 || n == 0 {
             return Binomial { low: 0, cumulative: vec![1.0] };
         }
         if p >= 1.0 {

@@ -190,15 +190,19 @@ impl EProcess {
         if !faults.is_empty() {
             return Err(Error::invalid("e-process", faults));
         }
-        let sum: f64 = weights.iter().sum();
-        let weights = weights.iter().map(|w| w / sum).collect();
-        Ok(EProcess { law, points: points.to_vec(), weights, logs: vec![0.0; points.len()], peak: 0.0 })
+        Ok(EProcess {
+            law,
+            points: points.to_vec(),
+            weights: weights.to_vec(),
+            logs: vec![0.0; points.len()],
+            peak: 0.0,
+        })
     }
 
     /// For grids that were checked before: never fails, and bad points say nothing.
     pub(super) fn checked(law: Law, points: Vec<f64>) -> EProcess {
         let n = points.len();
-        EProcess { law, points, weights: vec![1.0 / n.max(1) as f64; n], logs: vec![0.0; n], peak: 0.0 }
+        EProcess { law, points, weights: vec![1.0; n], logs: vec![0.0; n], peak: 0.0 }
     }
 
     /// Multiplies a closed window in.
@@ -220,8 +224,10 @@ impl EProcess {
         if !top.is_finite() {
             return 0.0;
         }
+        // Scaled here and not before, so that without evidence E is 1 to the last bit.
+        let total: f64 = self.weights.iter().sum();
         let sum: f64 = self.logs.iter().zip(&self.weights).map(|(log, weight)| weight * libm::exp(log - top)).sum();
-        top + libm::log(sum)
+        top + libm::log(sum / total)
     }
 
     /// The largest ln E so far, at least 0. The p-value that holds at any time is exp(−peak).

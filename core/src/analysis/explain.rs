@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Ending, Evidence, Form, Judge, SideCounts, Verdict};
+use crate::time::Span;
 
 /// Who is who, for the sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl Assumption {
     }
 }
 
-/// A verdict with its numbers, as it stands in an event. Figures that went through logarithms are rounded to 4 digits.
+/// A verdict with its numbers, as it stands in an event. Figures that went through logarithms are rounded to 4 digits
+/// and kept from 10^-15 to 10^15.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// `harm`, `safe`, `undecided`, `pass` or `inconclusive`.
@@ -64,7 +66,7 @@ pub struct Explanation {
     pub canary: SideCounts,
     /// The stable side's counts in them.
     pub stable: SideCounts,
-    /// The evidence E for harm (for `safe`: for safety); at most 10^300.
+    /// The evidence E for harm (for `safe`: for safety).
     pub evidence: f64,
     /// What it must reach.
     pub bound: f64,
@@ -78,6 +80,10 @@ pub struct Explanation {
     pub ratio_to: Option<f64>,
     /// Canary requests needed to find the ratio `detect`, when it was asked and is known.
     pub need: Option<u64>,
+    /// How long it takes at least until the judge condemns when errors go on as they were seen; `None` when they don't
+    /// speak against the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_left: Option<Span>,
     /// What the verdict holds under.
     pub assumptions: Vec<Assumption>,
 }
@@ -90,7 +96,9 @@ impl Judge {
             Verdict::Safe { log_e, log_bound } => ("safe", log_e, log_bound),
             Verdict::Undecided { log_e, log_bound } => ("undecided", log_e, log_bound),
         };
-        let (e, bound) = (number(libm::exp(log_e.min(690.0))), number(libm::exp(log_bound)));
+        let e = libm::exp(log_e.min(690.0));
+        // Down, so that 99.7 does not read as if it had reached 100.
+        let (e, bound) = (number(if e >= 10.0 { libm::floor(e) } else { e }), number(libm::exp(log_bound)));
         let tail = match verdict {
             "harm" => format!("evidence {e} passed the bound of {bound} (alpha {})", percent(self.alpha)),
             "safe" => format!(
@@ -110,10 +118,16 @@ impl Judge {
             Ending::Harm => return so_far,
             Ending::Pass => ("pass", String::new(), None),
             Ending::Inconclusive { need: Some(need), seen } => {
-                let (need_text, seen) = (thousands(need), thousands(seen));
-                let ratio = number(self.detect);
+                let wait =
+                    match evidence.totals().seconds(self.window) * (need.saturating_sub(seen) as f64 / seen as f64) {
+                        seconds if seconds.is_finite() => format!(", {} more at this rate", whole_seconds(seconds)),
+                        _ => String::new(),
+                    };
                 let more = format!(
-                    "; {need_text} canary requests would find {ratio} times the errors with a power of 80 %, {seen} were seen"
+                    "; {} canary requests would find {} times the errors with a power of 80 %, {} were seen{wait}",
+                    thousands(need),
+                    number(self.detect),
+                    thousands(seen)
                 );
                 ("inconclusive", more, Some(need))
             }
@@ -161,6 +175,7 @@ impl Judge {
             ratio_from,
             ratio_to,
             need: None,
+            time_left: if verdict == "harm" { None } else { self.time_left(evidence) },
             assumptions: self.assumptions(sides),
         }
     }
@@ -223,13 +238,18 @@ fn digits(x: f64) -> String {
     if x >= 9.95 {
         return thousands(libm::round(x) as u64);
     }
-    if !(x > 0.0) {
+    if x.is_nan() || x <= 0.0 {
         return "0".to_owned();
     }
     // Two digits: the exponent of the first one says how many decimals that takes.
     let decimals = (1.0 - libm::floor(libm::log10(x))).clamp(0.0, 12.0) as usize;
     let text = format!("{x:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Rounded up; saturates at the longest time that there is.
+pub(super) fn whole_seconds(seconds: f64) -> Span {
+    Span((libm::ceil(seconds) as u64).saturating_mul(1_000))
 }
 
 /// `4,310`.
@@ -245,7 +265,47 @@ fn thousands(n: u64) -> String {
     text
 }
 
-/// To 4 digits, so that no last bit of a logarithm is stored; below 10^-300 it is 0.
+/// To 4 digits and from 10^-15 to 10^15: no last bit of a logarithm is stored, and JSON gives it back to the last bit.
 fn rounded(x: f64) -> f64 {
-    format!("{x:.3e}").parse().ok().filter(|y: &f64| y.is_finite() && *y >= 1e-300).unwrap_or(0.0)
+    let x = x.clamp(1e-15, 1e15);
+    format!("{x:.3e}").parse().unwrap_or(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::WindowCounts;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        let percents = [0.0, 1.0, 0.5, 14.0 / 480.0, 3.0 / 4_310.0, 0.001, 0.0999, 0.000_012_3, f64::NAN];
+        let expected = ["0 %", "100 %", "50 %", "2.9 %", "0.07 %", "0.1 %", "10 %", "0.0012 %", "0 %"];
+        assert_eq!(percents.map(percent), expected);
+        assert_eq!(
+            [1.0, 1.32, 132.4, 4_310.0, 2e12, f64::INFINITY].map(number)[..5],
+            ["1", "1.3", "132", "4,310", "10^12"]
+        );
+        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(whole_seconds(1.2), Span::seconds(2));
+        assert_eq!(whole_seconds(1e300), Span(u64::MAX));
+    }
+
+    #[test]
+    fn stored_figures_keep_4_digits_within_what_json_gives_back() {
+        assert_eq!([132.456, 1.0, 0.012_345_6].map(rounded), [132.5, 1.0, 0.012_35]);
+        assert_eq!([0.0, 1e-99, 1e99, f64::INFINITY].map(rounded), [1e-15, 1e-15, 1e15, 1e15]);
+    }
+
+    #[test]
+    fn evidence_just_under_the_bound_does_not_read_as_the_bound() {
+        // One window gives E = mean of (1 + f·x) = 1 + 0.4·x with x = (1 − ρ)/ρ: 100.6 at ρ = 0.4 %.
+        let judge = Judge { alpha: 1.0 / 100.9, ..Judge::default() };
+        let mut evidence = Evidence::default();
+        let canary = SideCounts::new(40, 1);
+        judge.fold(&mut evidence, WindowCounts { canary, stable: SideCounts::new(9_960, 0), share: 40 });
+        let why = judge.explain(&evidence, &Sides { canary: "v2", stable: "v1", canary_replicas: None });
+        assert_eq!((why.evidence, why.bound), (100.6, 100.9));
+        assert!(why.sentence.contains("evidence 100 of 101 "), "{}", why.sentence);
+    }
 }

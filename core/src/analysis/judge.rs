@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::evidence::Processes;
 use crate::analysis::{BlackoutRule, EProcess, Evidence, Form, Law, OnInconclusive, Side, WindowCounts, odds_shift};
+use crate::error::{Error, Kind, Result};
 use crate::service::Measure;
 use crate::time::Span;
 
@@ -119,6 +120,20 @@ pub enum Ending {
 }
 
 impl Judge {
+    /// Whether this version of tidegate knows the rules of a judge that comes from a journal.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] when a later version began the rollout.
+    pub fn supported(&self) -> Result<()> {
+        if self.version <= VERSION {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Unsupported, "the rollout is judged by rules of a later version")
+            .with("judge", self.version)
+            .with("known", VERSION)
+            .help("go on with the version of tidegate that began the rollout, or a later one"))
+    }
+
     /// How requests are to be counted for this judge.
     pub fn measure(&self) -> Measure {
         Measure { window: self.window, warmup: self.warmup }

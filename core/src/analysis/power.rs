@@ -74,7 +74,7 @@ impl Judge {
     /// The time left until the judge condemns the release, when errors go on as they were seen:
     /// (ln(1/α) − ln E) / (KL · events a second), with KL from the canary's share of all bad events to its share
     /// under the null (in the absolute form from its rate to the objective, by requests). `None` when they don't
-    /// speak against the release. A lower bound: the judges reach about half of this speed.
+    /// speak against the release. In whole seconds, and a lower bound: the judges reach about half of this speed.
     pub fn time_left(&self, evidence: &Evidence) -> Option<Span> {
         let totals = &evidence.totals;
         let (canary, stable) = (totals.canary.bad() as f64, totals.stable.bad() as f64);
@@ -94,7 +94,7 @@ impl Judge {
         let rest = if seen < 1.0 { (1.0 - seen) * libm::log((1.0 - seen) / (1.0 - null)) } else { 0.0 };
         let divergence = seen * libm::log(seen / null) + rest;
         let left = (self.log_bound() - evidence.log_harm()).max(0.0) / (divergence * events / seconds);
-        left.is_finite().then(|| Span(libm::ceil(left * 1_000.0) as u64))
+        left.is_finite().then(|| super::explain::whole_seconds(left))
     }
 }
 
@@ -182,7 +182,7 @@ impl Simulation {
         let (quiet_canary, quiet_stable) = (self.canary.zero(), self.stable.zero());
         let quiet = quiet_canary * quiet_stable;
         let any = 1.0 - quiet;
-        if !(any > 0.0) {
+        if any <= 0.0 {
             return None;
         }
         let mut state = self.factors.begin();

@@ -202,6 +202,9 @@ fn check_serve(serve: &ServeSpec, pointer: &str, faults: &mut Vec<Fault>) -> (Se
     if serve.replicas == 0 {
         faults.push(Fault::new(format!("{pointer}/replicas"), "must be at least 1"));
     }
+    if let Some(ready) = &serve.ready {
+        ready.check(&format!("{pointer}/ready"), faults);
+    }
     let drain = span(&serve.drain, "30s", pointer, "drain", faults);
     let grace = span(&serve.grace, "10s", pointer, "grace", faults);
     let request_timeout = span(&serve.request_timeout, "60s", pointer, "request_timeout", faults);
@@ -264,7 +267,8 @@ mod tests {
     #[test]
     fn every_fault_is_found_at_its_place() {
         let (_, faults) = check(
-            r#"{"service": " ", "serve": {"listen": "8080", "replicas": 0, "drain": "x", "grace": "1", "request_timeout": "0s"},
+            r#"{"service": " ", "serve": {"listen": "8080", "replicas": 0, "drain": "x", "grace": "1", "request_timeout": "0s",
+                    "ready": {"probe": {"kind": "http", "url": "nowhere"}, "rise": 0}},
                 "strategy": {"kind": "canary", "steps": [0, 10, 10, 5, 101, 0.001], "bake": "soon"},
                 "judge": {"alpha": 2}, "progress_deadline": "0s", "keep_old": "-1s"}"#,
         );
@@ -278,6 +282,8 @@ mod tests {
             "/strategy/bake",
             "/serve/listen",
             "/serve/replicas",
+            "/serve/ready/rise",
+            "/serve/ready/probe/url",
             "/serve/drain",
             "/serve/grace",
             "/serve/request_timeout",

@@ -1,23 +1,27 @@
 //! What people say to a rollout.
 
+use serde::{Deserialize, Serialize};
+
 use super::advance::Draft;
 use crate::error::{Error, Kind, Result};
 use crate::rollout::event::{Cause, Pause, RolloutEvent};
 use crate::rollout::plan::{Gate, Move};
 
 /// Something that somebody says to a rollout, from the program, the command line or the dashboard.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// What.
     pub verb: Verb,
     /// Who.
     pub by: String,
     /// Why; may be empty.
+    #[serde(default)]
     pub reason: String,
 }
 
 /// What can be said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verb {
     /// Opens the present gate: an approval, or a pause or analysis before its time. Ends a pause, too.
     Promote,

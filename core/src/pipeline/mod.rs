@@ -1,0 +1,15 @@
+//! Pipelines: steps that wait for one another, and the machine that decides which runs when.
+
+mod backoff;
+mod check;
+mod difference;
+mod graph;
+mod spec;
+mod value;
+
+pub use backoff::Backoff;
+pub use check::{Limits, MAX_STEPS, Pipeline};
+pub use difference::{Change, Difference, difference};
+pub use graph::{Graph, Need};
+pub use spec::{ActionSpec, EnvValue, Guarantee, Jitter, NeedSpec, Output, PipelineSpec, RetrySpec, StepSpec, When};
+pub use value::{MAX_VALUE_BYTES, check_value};

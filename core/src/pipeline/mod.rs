@@ -4,6 +4,7 @@ mod backoff;
 mod check;
 mod difference;
 mod graph;
+pub mod machine;
 mod spec;
 mod value;
 

@@ -1,0 +1,457 @@
+//! What a run does, case by case.
+
+use serde_json::json;
+
+use super::world::{World, failed, inputs_of, need, ok, pipeline, retry, step};
+use super::*;
+use crate::error::Kind;
+use crate::machine::Machine;
+use crate::pipeline::{Guarantee, When};
+use crate::time::{Span, Time};
+
+fn answer(world: &mut World, step: &str, answer: Answer) -> crate::error::Result<Vec<Event>> {
+    world.input(Input::Resolve { step: step.into(), answer, by: "ann".into() })
+}
+
+fn kinds(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| {
+            let event = serde_json::to_value(event).unwrap();
+            let step = event["step"].as_str().map_or(String::new(), |step| format!(" {step}"));
+            format!("{}{step}", event["kind"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn a_finish_and_what_it_frees_are_one_batch() {
+    let mut c = step("c", &["b"]);
+    c.inputs = vec!["b".into(), "a".into()];
+    let mut world = World::start(pipeline(vec![step("a", &[]), step("b", &["a"]), c]));
+    assert_eq!(
+        kinds(&world.report("a", Outcome::Succeeded { value: json!("A") })),
+        ["step_finished a", "step_started b"]
+    );
+    world.report("b", Outcome::Succeeded { value: json!({"b": 1}) });
+    assert_eq!(inputs_of(&world, "c"), [json!({"b": 1}), json!("A")]);
+    assert_eq!(world.starts[2].idempotency_key, "r1/c");
+    assert_eq!(kinds(&world.report("c", ok())), ["step_finished c", "run_finished"]);
+    assert_eq!(world.state.status(), RunStatus::Finished(RunOutcome::Succeeded));
+}
+
+#[test]
+fn a_failure_skips_what_needs_it_and_nothing_else() {
+    let spec = pipeline(vec![step("a", &[]), step("b", &["a"]), step("c", &["b"]), step("x", &[]), step("y", &["x"])]);
+    let mut world = World::start(spec);
+    assert_eq!(kinds(&world.report("a", failed())), ["step_finished a", "step_skipped b", "step_skipped c"]);
+    let Phase::Skipped { reason } = world.phase("b") else { panic!() };
+    assert_eq!(reason.to_string(), "needs a, which failed");
+    let Phase::Skipped { reason } = world.phase("c") else { panic!() };
+    assert_eq!(reason.to_string(), "needs b, which was skipped");
+    assert_eq!(world.drive(|_, _| ok()), RunStatus::Finished(RunOutcome::Failed));
+    assert!(matches!(world.phase("y"), Phase::Succeeded { .. }));
+}
+
+#[test]
+fn ready_steps_start_in_the_order_of_definition() {
+    let mut spec = pipeline(vec![step("late", &["x"]), step("x", &[]), step("y", &[]), step("z", &[])]);
+    spec.max_parallel = Some(1);
+    let mut world = World::start(spec);
+    world.drive(|_, _| ok());
+    let order: Vec<&str> = world.starts.iter().map(|start| start.step.as_str()).collect();
+    assert_eq!(order, ["x", "late", "y", "z"]);
+}
+
+#[test]
+fn a_step_that_waits_for_its_next_attempt_holds_no_slot() {
+    let mut a = step("a", &[]);
+    a.retry = retry(3, "10s");
+    let mut spec = pipeline(vec![a, step("b", &[]), step("c", &[])]);
+    spec.max_parallel = Some(1);
+    let mut world = World::start(spec);
+    assert_eq!(kinds(&world.report("a", failed())), ["step_retrying a", "step_started b"]);
+    // The wait ends while the only slot is taken: no tick is asked for, and `a` comes before `c`.
+    world.pass(60);
+    assert_eq!(kinds(&world.report("b", ok())), ["step_finished b", "step_started a"]);
+    assert_eq!(world.starts.last().unwrap().attempt, 2);
+    world.report("a", failed());
+    assert_eq!(world.running(), ["c"]);
+    world.report("c", ok());
+    world.pass(19);
+    assert!(world.running().is_empty());
+    world.pass(1);
+    assert_eq!(world.running(), ["a"]);
+    world.report("a", failed());
+    assert_eq!(world.state.status(), RunStatus::Finished(RunOutcome::Failed));
+    assert_eq!(world.starts_of("a"), [1, 2, 3]);
+}
+
+#[test]
+fn failures_say_when_and_whether_to_repeat() {
+    let mut a = step("a", &[]);
+    a.retry = retry(5, "1s");
+    let mut world = World::start(pipeline(vec![a]));
+    let error = StepError::new(Cause::Exception, "busy");
+    world.report("a", Outcome::Failed { error: error.clone(), retry_in: Some(Span::seconds(30)) });
+    assert_eq!(*world.phase("a"), Phase::BackingOff { until: world.now.after(Span::seconds(30)) });
+    world.pass(30);
+    world.report("a", Outcome::Failed { error: StepError { permanent: true, ..error }, retry_in: None });
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+}
+
+#[test]
+fn a_timeout_counts_when_the_attempt_is_gone() {
+    let mut a = step("a", &[]);
+    a.timeout = Some("5s".into());
+    a.retry = retry(2, "1s");
+    let mut world = World::start(pipeline(vec![a, step("b", &["a"])]));
+    world.pass(5);
+    assert_eq!(world.stops.get(&("a".into(), 1)), Some(&StopWhy::Timeout));
+    // It needs its grace; meanwhile it holds its slot and nothing is asked again.
+    world.pass(60);
+    assert_eq!(*world.phase("a"), Phase::Running);
+    let signal = StepError { last_lines: vec!["bye".into()], ..StepError::new(Cause::Signal { signal: 15 }, "TERM") };
+    let events = world.report("a", Outcome::Failed { error: signal, retry_in: None });
+    let [Event::StepRetrying { why, .. }] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((why.cause, why.message.as_str()), (Cause::Timeout, "took longer than its timeout: 5s"));
+    assert_eq!(why.last_lines, ["bye"]);
+    world.pass(1 + 5);
+    world.report("a", Outcome::Stopped);
+    assert_eq!(world.summary().0["b"], "skipped");
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+}
+
+#[test]
+fn a_deadline_spans_all_attempts() {
+    let mut a = step("a", &[]);
+    a.deadline = Some("60s".into());
+    a.retry = retry(11, "10s");
+    // As Argo's case `argo_max_duration_stops`: 10 s and 20 s are waited, the wait of 40 s would end too late.
+    let mut world = World::start(pipeline(vec![a.clone()]));
+    let start = world.now;
+    world.drive(|_, _| failed());
+    assert_eq!(world.starts_of("a"), [1, 2, 3]);
+    assert_eq!(world.now.since(start), Span::seconds(30));
+    let Phase::Failed { error } = world.phase("a") else { panic!() };
+    assert_eq!(error.message, "exited with code 1; the next attempt would come after the step's deadline");
+    // While it runs, it is stopped, and not repeated.
+    let mut world = World::start(pipeline(vec![a]));
+    world.pass(60);
+    assert_eq!(world.stops.get(&("a".into(), 1)), Some(&StopWhy::Deadline));
+    world.report("a", Outcome::Stopped);
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+}
+
+#[test]
+fn a_deadline_that_passes_while_every_slot_is_taken_ends_the_wait() {
+    let mut a = step("a", &[]);
+    a.deadline = Some("20s".into());
+    a.retry = retry(9, "5s");
+    let mut spec = pipeline(vec![a, step("b", &[])]);
+    spec.max_parallel = Some(1);
+    let mut world = World::start(spec);
+    world.report("a", failed());
+    world.pass(20);
+    let Phase::Failed { error } = world.phase("a") else { panic!("{:?}", world.phase("a")) };
+    assert_eq!(error.cause, Cause::Deadline);
+    assert_eq!(world.running(), ["b"]);
+}
+
+#[test]
+fn cancelling_stops_what_runs_and_still_cleans_up() {
+    let mut backing = step("backing", &[]);
+    backing.retry = retry(3, "30s");
+    let mut tidy = step("tidy", &["a"]);
+    tidy.cleanup = true;
+    let mut last = step("last", &[]);
+    last.cleanup = true;
+    let mut world = World::start(pipeline(vec![step("a", &[]), backing, step("b", &["a"]), tidy, last]));
+    world.report("backing", failed());
+    world.pass(5);
+    assert_eq!(
+        kinds(&world.cancel()),
+        ["cancel_requested", "step_stopping a", "step_finished backing", "step_skipped b"]
+    );
+    assert!(world.cancel().is_empty(), "asked twice is asked once");
+    assert_eq!(
+        kinds(&world.report("a", Outcome::Stopped)),
+        ["step_finished a", "step_started tidy", "step_started last"]
+    );
+    world.report("tidy", ok());
+    assert_eq!(world.state.status(), RunStatus::Running, "only when all is gone has it ended");
+    world.report("last", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Cancelled));
+    assert_eq!(world.starts_of("backing"), [1]);
+    assert!(world.cancel().is_empty());
+}
+
+#[test]
+fn what_ends_well_before_it_is_told_to_stop_has_succeeded() {
+    let mut world = World::start(pipeline(vec![step("a", &[])]));
+    world.cancel();
+    world.report("a", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Succeeded));
+}
+
+#[test]
+fn fail_fast_stops_the_rest_but_not_the_cleanup() {
+    let mut tidy = step("tidy", &[]);
+    tidy.cleanup = true;
+    let mut lint = step("lint", &[]);
+    lint.allow_failure = true;
+    let mut spec = pipeline(vec![step("a", &[]), step("b", &[]), lint, step("c", &["b"]), tidy]);
+    spec.fail_fast = true;
+    let mut world = World::start(spec);
+    assert_eq!(kinds(&world.report("lint", failed())), ["step_finished lint"]);
+    assert_eq!(kinds(&world.report("a", failed())), ["step_finished a", "step_stopping b", "step_skipped c"]);
+    let Phase::Skipped { reason } = world.phase("c") else { panic!() };
+    assert_eq!(reason.to_string(), "a failed, and the pipeline stops at the first failure");
+    assert_eq!(kinds(&world.report("b", Outcome::Stopped)), ["step_finished b", "step_started tidy"]);
+    world.report("tidy", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+}
+
+#[test]
+fn a_cut_off_step_runs_again_under_the_same_key_and_uses_up_no_retry() {
+    let mut a = step("a", &[]);
+    a.retry = retry(2, "1s");
+    let mut world = World::start(pipeline(vec![a]));
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_cut_off a", "step_started a"]);
+    let [first, second] = &world.starts[..] else { panic!() };
+    assert_eq!((second.attempt, second.sweep), (2, Some(1)));
+    assert_eq!(first.idempotency_key, second.idempotency_key);
+    assert!(second.token > first.token);
+    // One failure, and one more attempt is left.
+    world.report("a", failed());
+    world.pass(1);
+    world.report("a", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Succeeded));
+    assert_eq!(world.starts_of("a"), [1, 2, 3]);
+}
+
+#[test]
+fn a_late_result_of_an_older_attempt_is_refused() {
+    let mut world = World::start(pipeline(vec![step("a", &[])]));
+    let old = world.starts[0].clone();
+    world.crash();
+    let late = |start: &StartStep| Input::StepOutcome {
+        step: "a".into(),
+        attempt: start.attempt,
+        token: start.token,
+        outcome: ok(),
+    };
+    let error = world.input(late(&old)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(
+        error.to_string(),
+        "the outcome of an attempt that is over (run: r1, step: a, attempt: 1, last attempt: 2)"
+    );
+    let forged = StartStep { token: old.token, ..world.starts[1].clone() };
+    assert!(world.input(late(&forged)).is_err());
+    world.report("a", ok());
+    let twice = world.starts[1].clone();
+    assert!(world.input(late(&twice)).is_err());
+}
+
+#[test]
+fn a_step_that_kills_its_driver_asks_after_three_times() {
+    let mut world = World::start(pipeline(vec![step("a", &[]), step("b", &["a"])]));
+    world.crash();
+    world.crash();
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_cut_off a", "step_asks a"]);
+    assert_eq!(world.state.status(), RunStatus::Asking);
+    assert_eq!(world.run().questions().collect::<Vec<_>>(), [("a", Question::CutOffTooOften { times: 3 })]);
+    // Nothing happens by itself, not in a new driver either.
+    assert_eq!(kinds(&world.crash()), ["run_resumed"]);
+    assert_eq!(kinds(&answer(&mut world, "a", Answer::RunAgain).unwrap()), ["step_resolved a", "step_started a"]);
+    assert_eq!(world.starts.last().unwrap().attempt, 4);
+    assert_eq!(world.drive(|_, _| ok()), RunStatus::Finished(RunOutcome::Succeeded));
+}
+
+#[test]
+fn a_once_step_never_runs_again_by_itself() {
+    let mut pay = step("pay", &[]);
+    pay.guarantee = Guarantee::Once;
+    let mut after = step("after", &[]);
+    after.inputs = vec!["pay".into()];
+    let spec = pipeline(vec![pay, after, step("other", &[])]);
+    let mut world = World::start(spec.clone());
+    assert_eq!(
+        kinds(&world.crash()),
+        ["run_resumed", "step_cut_off pay", "step_asks pay", "step_cut_off other", "step_started other"]
+    );
+    assert_eq!(world.state.status(), RunStatus::Running, "the rest goes on");
+    world.report("other", ok());
+    assert_eq!(world.state.status(), RunStatus::Asking);
+    assert_eq!(answer(&mut world, "other", Answer::RunAgain).unwrap_err().kind(), Kind::Conflict);
+    let events = answer(&mut world, "pay", Answer::Done { value: json!("receipt 7") }).unwrap();
+    assert_eq!(kinds(&events), ["step_resolved pay", "step_started after"]);
+    assert_eq!(inputs_of(&world, "after"), [json!("receipt 7")]);
+    assert_eq!(world.starts_of("pay"), [1]);
+
+    let mut world = World::start(spec.clone());
+    world.crash();
+    let events = answer(&mut world, "pay", Answer::Fail).unwrap();
+    assert_eq!(kinds(&events), ["step_resolved pay", "step_skipped after"]);
+    world.report("other", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+
+    // Its exit status was taken by somebody else: nobody knows either.
+    let mut world = World::start(spec);
+    assert_eq!(kinds(&world.report("pay", Outcome::Lost)), ["step_cut_off pay", "step_asks pay"]);
+    // Cancelled and run again, it still asks.
+    world.cancel();
+    world.report("other", Outcome::Stopped);
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Cancelled));
+    let events = world.input(Input::RerunFailed { by: "ann".into(), epoch: 2 }).unwrap();
+    assert_eq!(kinds(&events), ["run_reopened", "step_asks pay", "step_started other"]);
+}
+
+#[test]
+fn what_was_being_stopped_in_a_crash_is_stopped_and_not_started_again() {
+    let mut tidy = step("tidy", &["a"]);
+    tidy.cleanup = true;
+    let mut world = World::start(pipeline(vec![step("a", &[]), tidy]));
+    world.cancel();
+    assert_eq!(kinds(&world.crash()), ["run_resumed"]);
+    assert!(matches!(world.stops.get(&("a".into(), 1)), Some(StopWhy::Cancelled { .. })));
+    world.report("a", Outcome::Stopped);
+    assert_eq!(world.running(), ["tidy"]);
+    world.crash();
+    assert_eq!(world.starts_of("tidy"), [1, 2]);
+    world.report("tidy", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Cancelled));
+}
+
+#[test]
+fn failed_steps_run_again_and_finished_ones_do_not() {
+    let mut alarm = step("alarm", &[]);
+    alarm.after = vec![need("good", When::Failure), need("bad", When::Failure)];
+    let mut tidy = step("tidy", &[]);
+    tidy.cleanup = true;
+    let spec = pipeline(vec![step("good", &[]), step("bad", &["good"]), step("next", &["bad"]), alarm, tidy]);
+    let mut world = World::start(spec);
+    let rerun = Input::RerunFailed { by: "ann".into(), epoch: 2 };
+    assert_eq!(world.input(rerun.clone()).unwrap_err().kind(), Kind::Conflict);
+    world.drive(|name, _| if name == "bad" { failed() } else { ok() });
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+    let events = world.input(rerun.clone()).unwrap();
+    assert_eq!(kinds(&events), ["run_reopened", "step_started bad"]);
+    let Event::RunReopened { steps, by, .. } = &events[0] else { panic!() };
+    assert_eq!((steps.join(" ").as_str(), by.as_str()), ("bad next tidy", "ann"));
+    assert!(world.starts.last().unwrap().token > world.starts[1].token);
+    assert_eq!(world.drive(|_, _| ok()), RunStatus::Finished(RunOutcome::Succeeded));
+    assert_eq!(world.starts_of("good"), [1]);
+    assert_eq!(world.starts_of("bad"), [1, 2]);
+    assert_eq!(world.starts_of("tidy"), [1, 2]);
+    assert!(world.input(rerun).unwrap_err().message().contains("nothing is left"));
+}
+
+/// Case `skip_failed_and_continue`: each of a, b and c ran once, and who said that b is done is recorded.
+#[test]
+fn a_failed_step_can_be_said_to_be_done() {
+    let mut c = step("c", &[]);
+    c.inputs = vec!["b".into()];
+    let mut world = World::start(pipeline(vec![step("a", &[]), step("b", &["a"]), c]));
+    world.report("a", ok());
+    world.report("b", failed());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Failed));
+    let events = answer(&mut world, "b", Answer::Done { value: json!(2) }).unwrap();
+    assert_eq!(kinds(&events), ["run_reopened", "step_resolved b", "step_started c"]);
+    assert_eq!(inputs_of(&world, "c"), [json!(2)]);
+    world.report("c", ok());
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Succeeded));
+    assert_eq!(world.starts.len(), 3);
+}
+
+#[test]
+fn a_value_that_can_not_be_stored_fails_the_step_with_the_place() {
+    let mut world = World::start(pipeline(vec![step("a", &[])]));
+    world.report("a", Outcome::Succeeded { value: json!({"n": [1_u64 << 53]}) });
+    let Phase::Failed { error } = world.phase("a") else { panic!() };
+    assert_eq!(error.cause, Cause::BadValue);
+    assert!(error.message.contains("at: /n/0"), "{}", error.message);
+}
+
+#[test]
+fn another_definition_is_an_error_that_shows_the_difference() {
+    let mut world = World::start(pipeline(vec![step("a", &[])]));
+    let mut changed = world.spec.clone();
+    changed.steps[0].version = Some("2".into());
+    changed.steps.push(step("b", &[]));
+    let error = world.input(Input::Resume { epoch: 2, definition: Box::new(changed) }).unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.to_string().contains("+ step b\n~ step a /version: (not set) → \"2\""), "{error}");
+    assert_eq!(world.run().epoch(), 1);
+    let stale = Input::Resume { epoch: 1, definition: Box::new(world.spec.clone()) };
+    assert_eq!(world.input(stale).unwrap_err().kind(), Kind::Conflict);
+}
+
+#[test]
+fn waits_survive_a_restart() {
+    let mut a = step("a", &[]);
+    a.retry = retry(10, "60s");
+    let mut world = World::start(pipeline(vec![a]));
+    let start = world.now;
+    world.report("a", failed());
+    // Down from 20 s to 30 s: the attempt still starts at 60 s.
+    world.now = start.after(Span::seconds(30));
+    world.crash();
+    world.pass(29);
+    assert_eq!(world.starts_of("a"), [1]);
+    world.pass(1);
+    assert_eq!(world.starts_of("a"), [1, 2]);
+    // Down until long after the wait of 120 s: it starts at once. (The cut-off is the crash's, the wait goes on.)
+    world.report("a", failed());
+    world.now = world.now.after(Span::seconds(500));
+    world.crash();
+    assert_eq!(world.starts_of("a"), [1, 2, 3]);
+}
+
+/// Each input costs as much as the edges it touches, however many steps there are.
+#[test]
+fn the_work_grows_with_the_edges_and_not_with_their_square() {
+    for n in [1_000_usize, 8_000] {
+        let mut steps: Vec<_> = (0..n).map(|i| step(&format!("s{i}"), &[])).collect();
+        for (i, step) in steps.iter_mut().enumerate().skip(n / 2) {
+            step.after = vec![need(&format!("s{}", i - n / 2), When::Success)];
+        }
+        let mut join = step("join", &[]);
+        join.after = (0..n).map(|i| need(&format!("s{i}"), When::Success)).collect();
+        steps.push(join);
+        let mut world = World::start_with(pipeline(steps), 8, 1, false);
+        while let Some(name) = world.run().running.first().map(|i| world.run().pipeline().name(*i).to_owned()) {
+            world.report(&name, ok());
+        }
+        assert_eq!(world.run().outcome(), Some(RunOutcome::Succeeded));
+        let edges = n / 2 + n;
+        assert!(world.work <= 4 * (n + edges), "{n} steps and {edges} edges took {} looks", world.work);
+    }
+}
+
+#[test]
+fn params_have_one_hash_however_their_keys_are_ordered() {
+    let (a, b) = (json!({"x": 1, "y": {"p": [1, "2"], "q": null}}), json!({"y": {"q": null, "p": [1, "2"]}, "x": 1}));
+    assert_eq!(params_hash(&a), params_hash(&b));
+    for other in [json!({"x": 1}), json!({"x": 1, "y": {"p": [1, 2], "q": null}}), json!([])] {
+        assert_ne!(params_hash(&a), params_hash(&other));
+    }
+}
+
+#[test]
+fn before_its_start_a_run_takes_nothing_else_and_after_it_no_second_start() {
+    let error = RunMachine::decide(&RunState::default(), &Input::Tick, Time(0)).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    let mut world = World::start(pipeline(vec![step("a", &[])]));
+    let again = Input::Start {
+        run: "r2".into(),
+        key: None,
+        definition: Box::new(world.spec.clone()),
+        params: json!(null),
+        seed: 1,
+        cores: 1,
+        epoch: 2,
+    };
+    assert_eq!(world.input(again).unwrap_err().kind(), Kind::Conflict);
+}

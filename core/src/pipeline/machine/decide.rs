@@ -9,7 +9,7 @@ use crate::pipeline::machine::apply::apply;
 use crate::pipeline::machine::draft::Draft;
 use crate::pipeline::machine::event::{Answer, Cause, Ended, Event, StepError, StopWhy};
 use crate::pipeline::machine::input::{Input, Outcome};
-use crate::pipeline::machine::rerun;
+use crate::pipeline::machine::rerun::{self, Again};
 use crate::pipeline::machine::state::{Phase, Run, RunState};
 use crate::pipeline::spec::PipelineSpec;
 use crate::pipeline::value::check_value;
@@ -94,7 +94,7 @@ pub(super) fn decide(state: &RunState, input: &Input, now: Time) -> Result<(Vec<
                 .help("cancel it first, or wait for its end"));
             }
             let again = rerun::unfinished(run);
-            if again.is_empty() {
+            if again.steps.is_empty() {
                 return Err(
                     Error::new(Kind::Conflict, "nothing is left to run again: no step failed").with("run", &run.id)
                 );
@@ -130,18 +130,21 @@ fn start(state: &RunState, input: &Input, now: Time) -> Result<(Vec<Event>, usiz
         epoch: *epoch,
         flags: Vec::new(),
     };
-    follow(&RunState::default(), vec![event], now)
+    follow(&RunState::default(), vec![event], &[], now)
 }
 
-/// Events that look at every step anyway, and what follows from the state after them.
-fn follow(state: &RunState, mut events: Vec<Event>, now: Time) -> Result<(Vec<Event>, usize)> {
+/// Events that look at every step anyway, and what follows from the state after them. Steps that are `kept` are skipped
+/// at once.
+fn follow(state: &RunState, mut events: Vec<Event>, kept: &[usize], now: Time) -> Result<(Vec<Event>, usize)> {
     let mut state = state.clone();
     for event in &events {
         apply(&mut state, event, now);
     }
     let mut work = 0;
     if let Some(run) = state.run() {
-        let (more, looked_at) = Draft::new(run, now).finish();
+        let mut draft = Draft::new(run, now);
+        draft.keep_skipped(kept);
+        let (more, looked_at) = draft.finish();
         events.extend(more);
         work = looked_at + run.steps.len();
     }
@@ -244,15 +247,17 @@ fn resolve(
 
 fn reopen(
     state: &RunState,
-    again: std::collections::BTreeSet<usize>,
+    again: Again,
     by: &str,
     epoch: u64,
     resolved: Option<Event>,
     now: Time,
 ) -> Result<(Vec<Event>, usize)> {
     let Some(run) = state.run() else { return Ok((Vec::new(), 0)) };
-    let steps = again.into_iter().map(|i| run.pipeline.name(i).to_owned()).collect();
+    let mut steps = again.steps;
+    steps.extend(&again.kept);
+    let steps = steps.into_iter().map(|i| run.pipeline.name(i).to_owned()).collect();
     let mut events = vec![Event::RunReopened { by: by.to_owned(), epoch, steps }];
     events.extend(resolved);
-    follow(state, events, now)
+    follow(state, events, &again.kept, now)
 }

@@ -164,6 +164,26 @@ impl<'a> Draft<'a> {
         self.halt(StopWhy::Cancelled { by });
     }
 
+    /// Steps that were reopened only to be told anew why they are skipped. Those that are waited for come first.
+    pub(super) fn keep_skipped(&mut self, steps: &[usize]) {
+        let run = self.run;
+        for &i in steps {
+            if self.has_ended(i) {
+                continue;
+            }
+            let unmet = run.pipeline.graph().needs(i).iter().find_map(|need| {
+                let known = run.steps.get(need.step).and_then(|step| step.phase.ended());
+                let ended = self.ended.get(&need.step).copied().or(known)?;
+                (!meets(need, ended, run.is_allowed_to_fail(need.step))).then_some((need, ended))
+            });
+            let Some((need, ended)) = unmet else { continue };
+            let reason = SkipReason::Need { step: self.name(need.step), ended, when: need.when };
+            self.events.push(Event::StepSkipped { step: self.name(i), reason });
+            self.mark(i, Ended::Skipped);
+            self.spread(vec![i]);
+        }
+    }
+
     fn name(&self, i: usize) -> String {
         self.run.pipeline.name(i).to_owned()
     }

@@ -17,6 +17,8 @@ pub use run::RunMachine;
 pub use state::{Phase, Run, RunState, RunStatus, Step};
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub(super) struct World {
     pub(super) spec: PipelineSpec,
     pub(super) state: RunState,
     pub(super) events: Vec<(Event, Time)>,
+    /// How many events there were after each batch: a batch is one commit.
+    pub(super) batches: Vec<usize>,
     pub(super) now: Time,
     pub(super) epoch: u64,
     /// Attempts that run, those that a dead driver left behind included.
@@ -70,6 +72,7 @@ impl World {
             spec: spec.clone(),
             state: RunState::default(),
             events: Vec::new(),
+            batches: Vec::new(),
             now: Time(1_000_000),
             epoch: 1,
             live: BTreeMap::new(),
@@ -94,6 +97,7 @@ impl World {
             RunMachine::apply(&mut self.state, event, self.now);
             self.events.push((event.clone(), self.now));
         }
+        self.batches.push(self.events.len());
         for event in &events {
             for effect in RunMachine::effects(&self.state, event) {
                 self.act(effect);
@@ -269,7 +273,10 @@ impl World {
             assert_eq!(lives, step.phase == Phase::Running, "{name} is {:?}", step.phase);
         }
         assert_eq!(self.live.len(), running.len(), "something is left running");
-        // What is remembered is the fold of what was written.
+        // What is remembered is the fold of what was written. (Now and then: it takes as long as the run so far.)
+        if !self.batches.len().is_multiple_of(8) && run.outcome.is_none() {
+            return;
+        }
         assert_eq!(format!("{:?}", self.fold(self.events.len())), format!("{:?}", self.state));
     }
 

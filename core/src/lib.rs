@@ -6,5 +6,6 @@ pub mod error;
 pub mod health;
 pub mod machine;
 pub mod pipeline;
+pub mod secret;
 pub mod service;
 pub mod time;

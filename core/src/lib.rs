@@ -6,6 +6,7 @@ pub mod error;
 pub mod health;
 pub mod machine;
 pub mod pipeline;
+pub mod process;
 pub mod secret;
 pub mod service;
 pub mod time;

@@ -176,6 +176,15 @@ impl MaskedStream<'_> {
         self.advance(true)
     }
 
+    /// The stream goes on after a gap: what was held back may be the beginning of a secret whose rest is lost, and is
+    /// masked.
+    pub fn cut(&mut self) -> Vec<u8> {
+        let open = self.held.len() > self.hidden;
+        self.held.clear();
+        self.hidden = 0;
+        if open { MASK.to_vec() } else { Vec::new() }
+    }
+
     fn advance(&mut self, last: bool) -> Vec<u8> {
         let mut shown = Vec::with_capacity(self.held.len());
         let mut done = 0;

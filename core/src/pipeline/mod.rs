@@ -1,5 +1,6 @@
 //! Pipelines: steps that wait for one another, and the machine that decides which runs when.
 
+pub mod action;
 mod backoff;
 mod check;
 mod difference;

@@ -193,3 +193,12 @@ async fn secrets_are_masked_across_lines_and_cuts() {
     assert_eq!(capture.push(&line(b"tail second-l", 9)), [(Stream::Out, "tail *** [9 more bytes]".to_owned())]);
     assert!(capture.finish().is_empty());
 }
+
+/// An engine runs each step in a task of its own.
+#[test]
+fn can_be_run_in_a_task() {
+    fn sends<T: Send>(_: T) {}
+    let (start, secrets, masker) = (script("true", Output::None), BTreeMap::new(), Masker::default());
+    let context = CommandContext { journal: "j", run: "r", secrets: &secrets, masker: &masker };
+    sends(run_command(&start, context, mpsc::channel(1).0, std::future::ready(())));
+}

@@ -455,3 +455,42 @@ fn before_its_start_a_run_takes_nothing_else_and_after_it_no_second_start() {
     };
     assert_eq!(world.input(again).unwrap_err().kind(), Kind::Conflict);
 }
+
+/// A hundred thousand steps can be, each input touching its own edges only. (Straight through the machine: the world of
+/// these tests looks at every step.)
+#[test]
+fn a_hundred_thousand_steps_run_to_their_end() {
+    const STEPS: usize = 100_000;
+    let steps = (0..STEPS).map(|i| {
+        let mut new = step(&format!("s{i}"), &[]);
+        new.after.extend((i >= 10).then(|| need(&format!("s{}", i - 10), When::Success)));
+        new
+    });
+    let start = Input::Start {
+        run: "r".into(),
+        key: None,
+        definition: Box::new(pipeline(steps.collect())),
+        params: json!(null),
+        seed: 1,
+        cores: 8,
+        epoch: 1,
+    };
+    let mut state = RunState::default();
+    let (mut inputs, mut work, mut most) = (vec![start], 0, 0);
+    while let Some(input) = inputs.pop() {
+        let (events, looked_at) = decide::decide(&state, &input, Time(0)).unwrap();
+        for event in &events {
+            RunMachine::apply(&mut state, event, Time(0));
+            if let Event::StepStarted { step, attempt, token } = event {
+                let (step, attempt, token) = (step.clone(), *attempt, *token);
+                inputs.push(Input::StepOutcome { step, attempt, token, outcome: ok() });
+            }
+        }
+        if !matches!(input, Input::Start { .. }) {
+            (work, most) = (work + looked_at, most.max(looked_at));
+        }
+    }
+    assert_eq!(state.status(), RunStatus::Finished(RunOutcome::Succeeded));
+    assert!(most <= 20, "one input looked at {most} steps and edges");
+    assert!(work <= 4 * STEPS, "{work} looks");
+}

@@ -21,6 +21,8 @@ mod cases;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world;

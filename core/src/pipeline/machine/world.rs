@@ -300,7 +300,19 @@ impl World {
     }
 }
 
-/// The value that the step's only input had when it last started.
+/// The events in short: kind and step.
+pub(super) fn kinds(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| {
+            let event = serde_json::to_value(event).unwrap();
+            let step = event["step"].as_str().map_or(String::new(), |step| format!(" {step}"));
+            format!("{}{step}", event["kind"].as_str().unwrap())
+        })
+        .collect()
+}
+
+/// The values that a step was given when it last started.
 pub(super) fn inputs_of(world: &World, step: &str) -> Vec<Value> {
     world.starts.iter().rev().find(|start| start.step == step).map(|start| start.inputs.clone()).unwrap_or_default()
 }

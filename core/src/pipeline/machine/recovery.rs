@@ -215,3 +215,20 @@ fn what_has_no_outcome_is_pending() {
     assert_eq!(*start, world.starts[0]);
     assert_eq!(step, "slow");
 }
+
+/// A run that was cancelled and is run again repeats failures as ever, and can be cancelled again.
+#[test]
+fn a_cancelled_run_that_goes_on_is_as_any_other() {
+    let mut a = step("a", &[]);
+    a.retry = retry(2, "1s");
+    let mut world = World::start(pipeline(vec![a, step("b", &["a"])]));
+    world.cancel();
+    world.report("a", Outcome::Stopped);
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Cancelled));
+    world.input(Input::RerunFailed { by: "ann".into(), epoch: 2 }).unwrap();
+    assert_eq!(kinds(&world.report("a", failed())), ["step_retrying a"]);
+    world.pass(1);
+    assert_eq!(kinds(&world.cancel()), ["cancel_requested", "step_stopping a", "step_skipped b"]);
+    world.report("a", Outcome::Stopped);
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Cancelled));
+}

@@ -230,6 +230,7 @@ impl World {
         let run = self.run();
         assert_eq!(run.step(name).unwrap().phase().ended(), None, "{name} starts though it has ended");
         let spec = self.spec.steps.iter().find(|step| step.name == name).unwrap();
+        assert!(run.halt.is_none() || spec.cleanup, "{name} starts though the run was stopped: {:?}", run.halt);
         for input in &spec.inputs {
             assert!(matches!(self.phase(input), Phase::Succeeded { .. }), "{name} starts without the value of {input}");
         }

@@ -35,6 +35,23 @@ apt_install() {
         die "can't install: $*"
 }
 
+# rustup's own installer, checked against the sum beside it.
+install_rust() {
+    local folder at code=0
+    at=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu
+    folder=$(mktemp -d) || return
+    (
+        cd "$folder" &&
+            curl --proto '=https' --tlsv1.2 -sSf --retry 3 -o rustup-init "$at/rustup-init" &&
+            curl --proto '=https' --tlsv1.2 -sSf --retry 3 "$at/rustup-init.sha256" |
+            sed 's/ .*/  rustup-init/' | sha256sum -c --quiet - &&
+            chmod +x rustup-init &&
+            ./rustup-init -y -q --profile minimal -c clippy -c rustfmt --default-toolchain $RUST_TOOLCHAIN
+    ) || code=$?
+    rm -rf "$folder"
+    return $code
+}
+
 # The tools that the sections need.
 setup_tools() {
     local missing=()
@@ -50,9 +67,7 @@ setup_tools() {
     have cargo || PATH=$HOME/.cargo/bin:$PATH
     if ! have cargo && ! have rustup; then
         [ "$(id -u)" = 0 ] || die "install Rust $RUST_AT_LEAST or later with clippy and rustfmt: https://rustup.rs"
-        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-            sh -s -- -y -q --profile minimal --component clippy --component rustfmt --default-toolchain $RUST_TOOLCHAIN ||
-            die "can't install Rust"
+        install_rust || die "can't install Rust"
     fi
     at_least "$(rust_version)" $RUST_AT_LEAST || die "Rust $RUST_AT_LEAST or later is needed: $(rust_version)"
     cargo clippy --version >/dev/null || die "clippy is needed: rustup component add clippy"

@@ -15,6 +15,8 @@ pub(crate) struct Path {
     pub(crate) test: bool,
     /// Whether a `!` follows: a macro.
     pub(crate) bang: bool,
+    /// Whether a `(` follows: a call.
+    pub(crate) call: bool,
     /// Whether it says who may see an item: `pub(super)`, `pub(in crate::proxy)`.
     pub(crate) visibility: bool,
     /// Whether a dot stands before it: a field or a method.
@@ -62,6 +64,7 @@ pub(crate) fn named(tokens: &[Token]) -> Named {
                 for path in &mut found {
                     path.inside = modules.iter().map(|(name, _)| name.clone()).collect();
                     path.test = test;
+                    path.call = tokens.get(next).is_some_and(|token| token.is('('));
                     path.bang = tokens.get(next).is_some_and(|token| token.is('!'));
                     path.visibility = is_visibility(tokens, at);
                     path.member = at.checked_sub(1).is_some_and(|before| tokens[before].is('.'));
@@ -100,7 +103,16 @@ fn read(tokens: &[Token], mut at: usize, prefix: &[String]) -> (Vec<Path>, usize
         }
         at += 1;
     }
-    let path = Path { segments, line, inside: Vec::new(), test: false, bang: false, visibility: false, member: false };
+    let path = Path {
+        segments,
+        line,
+        inside: Vec::new(),
+        test: false,
+        bang: false,
+        call: false,
+        visibility: false,
+        member: false,
+    };
     (vec![path], at)
 }
 

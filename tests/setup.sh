@@ -37,14 +37,14 @@ apt_install() {
 
 # rustup's own installer, checked against the sum beside it.
 install_rust() {
-    local folder at code=0
+    local folder at sum code=0
     at=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu
     folder=$(mktemp -d) || return
     (
         cd "$folder" &&
             curl --proto '=https' --tlsv1.2 -sSf --retry 3 -o rustup-init "$at/rustup-init" &&
-            curl --proto '=https' --tlsv1.2 -sSf --retry 3 "$at/rustup-init.sha256" |
-            sed 's/ .*/  rustup-init/' | sha256sum -c --quiet - &&
+            sum=$(curl --proto '=https' --tlsv1.2 -sSf --retry 3 "$at/rustup-init.sha256") &&
+            echo "${sum%% *}  rustup-init" | sha256sum -c --quiet - &&
             chmod +x rustup-init &&
             ./rustup-init -y -q --profile minimal -c clippy -c rustfmt --default-toolchain $RUST_TOOLCHAIN
     ) || code=$?
@@ -61,7 +61,7 @@ setup_tools() {
     have kill || missing+=(procps)
     have python3 || missing+=(python3)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-    apt_install "${missing[@]}"
+    apt_install ${missing[@]+"${missing[@]}"}
     at_least "$(python_version)" $PYTHON_AT_LEAST || die "Python $PYTHON_AT_LEAST or later is needed: $(python_version)"
 
     have cargo || PATH=$HOME/.cargo/bin:$PATH

@@ -88,6 +88,17 @@ async fn failures_have_reasons() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_opened_again() {
+    let server = Server::start(Manner::ClosesAfterEach).await;
+    let summary = summary(load(&server.url(), "--rate 20 --seconds 1 --connections 1")).await;
+    let (seen, requests) = (server.seen(), summary["requests"].as_u64().unwrap());
+    // A request that crosses the server's close on its way may fail; it is not sent again.
+    assert!(summary["by_status"]["200"].as_u64().unwrap() >= requests / 2, "{summary}");
+    assert_eq!(summary["by_status"]["200"], json!(seen.requests), "{summary}");
+    assert_eq!(summary["by_version"], json!({"none": seen.requests}));
+}
+
+#[tokio::test]
 async fn a_stall_shows_in_the_requests_that_were_due_meanwhile() {
     let server = Server::start(Manner::FirstStalls(Duration::from_millis(800))).await;
     let summary = summary(load(&server.url(), "--rate 50 --seconds 1 --connections 1")).await;

@@ -22,6 +22,7 @@ pub(crate) enum Manner {
     EveryTenthFails,
     Slow(Duration),
     FirstStalls(Duration),
+    ClosesAfterEach,
     CutsTheBody,
     ClosesUnanswered,
     Resets,
@@ -78,6 +79,7 @@ impl Drop for Server {
 
 async fn serve(mut stream: TcpStream, manner: Manner, seen: Arc<Mutex<Seen>>) {
     let raw: &[u8] = match manner {
+        Manner::ClosesAfterEach => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
         Manner::CutsTheBody => b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345",
         Manner::ClosesUnanswered | Manner::Resets => b"",
         Manner::TalksNonsense => b"SSH-2.0-OpenSSH_9.2\r\n\r\n",

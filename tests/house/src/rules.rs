@@ -7,6 +7,7 @@ pub const LAYERS: &[&str] = &[
     "lib",
     "engine",
     "simulate",
+    "define",
     "pipeline",
     "rollout",
     "supervisor",

@@ -82,7 +82,7 @@ fn no_path_hides_behind_the_root() {
 
 #[test]
 fn a_new_module_needs_a_place() {
-    let source = Source::new("place", &[("novel/mod.rs", "mod a;\n")]);
+    let source = Source::new("place", &[("novel/mod.rs", "mod a;\n"), ("time.rs", "use crate::novel::A;\n")]);
     assert_eq!(
         source.faults(),
         ["novel/mod.rs:1: the module `novel` has no place in the order: give it one in tests/house/src/rules.rs"]

@@ -132,6 +132,19 @@ impl Error {
         self
     }
 
+    /// The same error for another reader; causes come along as text.
+    pub(crate) fn again(&self) -> Error {
+        let mut error = Error::new(self.0.kind, self.0.message.clone());
+        error.0.context.clone_from(&self.0.context);
+        error.0.help.clone_from(&self.0.help);
+        error.0.retryable = self.0.retryable;
+        error.0.faults.clone_from(&self.0.faults);
+        match std::error::Error::source(self) {
+            Some(source) => error.because(source.to_string()),
+            None => error,
+        }
+    }
+
     /// What a caller branches on.
     pub fn kind(&self) -> Kind {
         self.0.kind

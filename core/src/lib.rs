@@ -2,8 +2,28 @@
 //! embedded, durable journal.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
+pub mod define;
+pub mod engine;
 pub mod error;
 pub mod health;
+pub mod journal;
 pub mod machine;
+pub mod pipeline;
+pub mod process;
+pub mod proxy;
+pub mod report;
+pub mod rollout;
+pub mod secret;
 pub mod service;
+pub mod supervisor;
 pub mod time;
+
+pub use define::{Context, Function, Functions, Inputs, Judge, Pipeline, Promoted, Ran, Rollout, StepRef};
+pub use engine::{
+    Command, Engine, EngineOptions, Events, Lines, Outcome, Run, Start, Status, StepAnswer, StepOutcome, StepStatus,
+};
+pub use error::{Error, Fault, Kind, Result};
+pub use secret::Secret;
+pub use service::Release;
+pub use supervisor::supervise_if_asked;

@@ -25,6 +25,34 @@ impl Time {
     }
 }
 
+impl std::str::FromStr for Time {
+    type Err = Error;
+
+    /// Reads what [`Time`]'s `Display` writes: RFC 3339 in UTC with milliseconds.
+    fn from_str(text: &str) -> Result<Time> {
+        let fault =
+            || Error::invalid(format_args!("time {text:?}"), vec![Fault::new("", "expected 2026-01-31T12:00:00.000Z")]);
+        let number = |from: usize, to: usize| {
+            text.get(from..to).filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse::<i64>().ok())
+        };
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
+        if text.len() != 24 || marks.iter().any(|(i, mark)| text.as_bytes().get(*i) != Some(mark)) {
+            return Err(fault());
+        }
+        let part = |from, to| number(from, to).ok_or_else(fault);
+        let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+        let (h, m, s, ms) = (part(11, 13)?, part(14, 16)?, part(17, 19)?, part(20, 23)?);
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || h > 23 || m > 59 || s > 59 {
+            return Err(fault());
+        }
+        let year = if month <= 2 { year - 1 } else { year };
+        let (era, yoe) = (year.div_euclid(400), year.rem_euclid(400));
+        let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+        let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+        Ok(Time((((days * 24 + h) * 60 + m) * 60 + s) * 1_000 + ms))
+    }
+}
+
 impl fmt::Display for Time {
     /// RFC 3339 in UTC with milliseconds, by the days-from-civil algorithm
     /// (Howard Hinnant, "chrono-compatible low-level date algorithms").
@@ -274,9 +302,9 @@ impl Chance {
         let mut hash = Chance(self.0 ^ 0xA076_1D64_78BD_642F);
         for byte in label.bytes() {
             hash.0 ^= u64::from(byte);
-            hash.draw();
+            hash = Chance(hash.draw());
         }
-        Chance(hash.draw())
+        hash
     }
 }
 
@@ -305,6 +333,14 @@ mod tests {
         assert_eq!(Time(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Time(951_782_400_123).to_string(), "2000-02-29T00:00:00.123Z");
         assert_eq!(Time(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        for time in [0, 951_782_400_123, 1_795_557_600_000, -1] {
+            assert_eq!(Time(time).to_string().parse::<Time>().unwrap(), Time(time));
+        }
+        for text in
+            ["", "2026-01-31", "2026-13-31T12:00:00.000Z", "2026-01-31T12:00:00.000+", "2026-01-31T12:0x:00.000Z"]
+        {
+            assert!(text.parse::<Time>().is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -313,6 +349,7 @@ mod tests {
         assert_eq!(chance.draw(), 6_457_827_717_110_365_317);
         assert_eq!(chance.draw(), 3_203_168_211_198_807_973);
         assert!((0..1_000).all(|_| chance.below(7) < 7));
-        assert_ne!(Chance(1).fork("a"), Chance(1).fork("b"));
+        let forks: std::collections::BTreeSet<u64> = (0..10_000).map(|i| Chance(1).fork(&format!("s/{i}")).0).collect();
+        assert_eq!(forks.len(), 10_000, "labels must not share a source");
     }
 }

@@ -1,7 +1,14 @@
 //! A service: what rollouts ship. It outlives runs; its stream remembers versions, sizes, weights and who is stable.
 
+mod machine;
 mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
 mod world;
 
+pub use machine::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine};
 pub use spec::{Release, ServeSpec};
+pub(crate) use state::desired;
+pub use state::{Claim, Outcome, ServiceState, Serving};
 pub use world::{Counts, Desired, DesiredVersion, Measure, Observed, ObservedVersion, Trouble, Weights, Window};

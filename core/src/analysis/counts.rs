@@ -1,0 +1,116 @@
+//! What is judged: the counts of one window.
+
+use serde::{Deserialize, Serialize};
+
+use crate::service::{Counts, Window};
+
+/// What was counted on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct SideCounts {
+    /// Requests that were routed to this side in the window and have ended.
+    pub requests: u64,
+    /// Of these the bad ones. More than `requests` count as `requests`.
+    pub errors: u64,
+}
+
+impl SideCounts {
+    /// `errors` bad ones of `requests`.
+    pub const fn new(requests: u64, errors: u64) -> SideCounts {
+        SideCounts { requests, errors }
+    }
+
+    /// The bad ones, never more than there were requests.
+    pub fn bad(&self) -> u64 {
+        self.errors.min(self.requests)
+    }
+
+    /// The share of bad ones, 0 to 1; `None` without requests.
+    pub fn rate(&self) -> Option<f64> {
+        (self.requests > 0).then(|| self.bad() as f64 / self.requests as f64)
+    }
+
+    pub(super) fn add(&mut self, other: SideCounts) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.errors = self.errors.saturating_add(other.bad());
+    }
+}
+
+impl From<&Counts> for SideCounts {
+    fn from(counts: &Counts) -> SideCounts {
+        SideCounts { requests: counts.requests, errors: counts.errors }
+    }
+}
+
+/// The counts of one closed window: the integers from which all evidence is folded, as they stand in an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct WindowCounts {
+    /// The release that is judged.
+    pub canary: SideCounts,
+    /// What it is compared with; zeros when there is no such side.
+    pub stable: SideCounts,
+    /// The canary's assigned share of the requests of both, in hundredths of a percent: 1,000 is 10 %.
+    pub share: u32,
+}
+
+/// The whole, in hundredths of a percent.
+pub(super) const WHOLE: u32 = 10_000;
+
+impl WindowCounts {
+    /// The counts of `canary` and `stable` in a service's window. A version that is not in it has zeros. Where other
+    /// versions have a share of the traffic too, the share among these two is rounded up, which favours the canary.
+    pub fn of(window: &Window, canary: &str, stable: &str) -> WindowCounts {
+        let side = |version: &str| window.counts.get(version).map(SideCounts::from).unwrap_or_default();
+        let weight = |version: &str| u64::from(window.weights.get(version).copied().unwrap_or(0));
+        let (c, s) = (weight(canary), weight(stable));
+        let share = if c == 0 { 0 } else { (c * u64::from(WHOLE)).div_ceil(c + s) };
+        WindowCounts { canary: side(canary), stable: side(stable), share: u32::try_from(share).unwrap_or(WHOLE) }
+    }
+
+    /// The assigned share as a number from 0 to 1.
+    pub fn share(&self) -> f64 {
+        f64::from(self.share.min(WHOLE)) / f64::from(WHOLE)
+    }
+
+    /// Whether both sides had requests and both could be drawn: else the window says nothing of one against the other.
+    pub fn is_comparable(&self) -> bool {
+        self.canary.requests > 0 && self.stable.requests > 0 && self.share > 0 && self.share < WHOLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::time::Time;
+
+    #[test]
+    fn takes_two_versions_out_of_a_services_window() {
+        let counts = |requests, errors| Counts { requests, errors, abandoned: 7 };
+        let mut window = Window {
+            epoch: 3,
+            number: 9,
+            from: Time(0),
+            to: Time(10_000),
+            weights: BTreeMap::from([("v1".to_owned(), 9_000), ("v2".to_owned(), 1_000)]),
+            counts: BTreeMap::from([("v1".to_owned(), counts(900, 1)), ("v2".to_owned(), counts(100, 5))]),
+        };
+        let expected = WindowCounts { canary: SideCounts::new(100, 5), stable: SideCounts::new(900, 1), share: 1_000 };
+        assert_eq!(WindowCounts::of(&window, "v2", "v1"), expected);
+
+        // A third version: 1,000 of 7,000 is 14.2857… %, rounded up.
+        window.weights = BTreeMap::from([("v0".into(), 3_000), ("v1".into(), 6_000), ("v2".into(), 1_000)]);
+        assert_eq!(WindowCounts::of(&window, "v2", "v1").share, 1_429);
+
+        let alone = WindowCounts::of(&window, "v2", "gone");
+        assert_eq!((alone.share, alone.is_comparable()), (WHOLE, false));
+        assert_eq!(WindowCounts::of(&window, "gone", "v1").share, 0);
+    }
+
+    #[test]
+    fn more_errors_than_requests_are_not_believed() {
+        assert_eq!(SideCounts::new(3, 9).bad(), 3);
+        assert_eq!(SideCounts::new(3, 9).rate(), Some(1.0));
+        assert_eq!(SideCounts::new(0, 9).rate(), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! What no one file of the judge can show alone.
+
+mod cases;
+mod fence;
+mod properties;
+mod simulations;
+mod verdicts;

@@ -1,0 +1,165 @@
+//! Runs one attempt of a step, command or function, and says how it ended.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use crate::define::{Context, Functions};
+use crate::engine::log::RunLog;
+use crate::engine::logs::LogFile;
+use crate::error::Result;
+use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
+use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
+use crate::process::Stream;
+use crate::secret::{Masker, Secret};
+use crate::time::Span;
+
+/// How many lines may wait between a command and those who look at it.
+const LINES: usize = 256;
+/// How long what a cut-off attempt left behind may take to end after SIGTERM.
+const LEFTOVER: Span = Span::seconds(2);
+
+/// The engine's secrets, and what keeps them out of what is written.
+#[derive(Debug)]
+pub(crate) struct Secrets {
+    by_name: BTreeMap<String, Secret>,
+    masker: Masker,
+}
+
+impl Secrets {
+    pub(crate) fn new(by_name: BTreeMap<String, Secret>) -> Result<Secrets> {
+        Ok(Secrets { masker: Masker::new(by_name.values())?, by_name })
+    }
+}
+
+/// All that the attempts of one run share.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    /// Names the journal in the marks of processes.
+    pub(crate) journal: String,
+    pub(crate) run: String,
+    pub(crate) params: Value,
+    pub(crate) functions: Functions,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) log: Arc<RunLog>,
+    /// The folder for captured output; `None` keeps none.
+    pub(crate) logs: Option<PathBuf>,
+}
+
+impl Workshop {
+    /// Runs an attempt to its end. When it returns, nothing of it is left running, but for a function that does not
+    /// heed its context.
+    pub(crate) async fn attempt(&self, start: StartStep, stop: watch::Receiver<bool>) -> StepOutcome {
+        match &start.action {
+            ActionSpec::Command { .. } => self.command(&start, stop).await,
+            ActionSpec::Function { function } => self.masked(self.function(&start, function, stop).await),
+            // The kernel begins these itself.
+            ActionSpec::Rollout { .. } | ActionSpec::Revert { .. } => StepOutcome::Lost,
+        }
+    }
+
+    /// Ends all that carries the mark of a step's attempts up to this one.
+    pub(crate) async fn sweep(&self, step: &str, attempt: u32) {
+        let survived = sweep_step(self.command_context(), step, attempt, LEFTOVER).await;
+        if survived > 0 {
+            tracing::error!(run = self.run, step, survived, "processes of a step could not be ended");
+        }
+    }
+
+    fn command_context(&self) -> CommandContext<'_> {
+        CommandContext {
+            journal: &self.journal,
+            run: &self.run,
+            secrets: &self.secrets.by_name,
+            masker: &self.secrets.masker,
+        }
+    }
+
+    async fn command(&self, start: &StartStep, stop: watch::Receiver<bool>) -> StepOutcome {
+        let (send, receive) = mpsc::channel(LINES);
+        let run = run_command(start, self.command_context(), send, stopped(stop));
+        tokio::join!(run, self.keep(start, receive)).0
+    }
+
+    /// Shows a command's lines and keeps them in a file.
+    async fn keep(&self, start: &StartStep, mut lines: mpsc::Receiver<StepLine>) {
+        let mut file = LogFile::new(self.logs.as_deref(), &self.run, &start.step, start.attempt);
+        while let Some(line) = lines.recv().await {
+            file.line(&line.text).await;
+            let stream = if line.stream == Stream::Out { "stdout" } else { "stderr" };
+            self.log.output(&line.step, line.attempt, stream, &line.text);
+        }
+        file.close().await;
+    }
+
+    async fn function(&self, start: &StartStep, name: &str, stop: watch::Receiver<bool>) -> StepOutcome {
+        let failed = |error| StepOutcome::Failed { error, retry_in: None };
+        let Some(function) = self.functions.get(name) else {
+            let message = format!("no function is registered under the name {name:?}");
+            return failed(StepError { permanent: true, ..StepError::new(Cause::NotFound, message) });
+        };
+        let context = Context::new(
+            self.run.clone(),
+            start.step.clone(),
+            start.attempt,
+            start.token,
+            start.idempotency_key.clone(),
+            self.params.clone(),
+            stop.clone(),
+        );
+        // Making the future is the user's code too.
+        let call = async { function.call(context, start.inputs.clone()).await };
+        let too_late = async {
+            stopped(stop.clone()).await;
+            tokio::time::sleep(start.grace.into()).await;
+        };
+        let done = tokio::select! {
+            biased;
+            done = AssertUnwindSafe(call).catch_unwind() => done,
+            () = too_late => return StepOutcome::Stopped,
+        };
+        match done {
+            Ok(Ok(_)) if *stop.borrow() => StepOutcome::Stopped,
+            Ok(Ok(value)) => StepOutcome::Succeeded { value },
+            Ok(Err(error)) => failed(error),
+            Err(panic) => failed(StepError::new(Cause::Exception, format!("panicked: {}", panic_text(panic.as_ref())))),
+        }
+    }
+
+    /// What a function returned or said of its failure may hold a secret, and goes into the journal.
+    fn masked(&self, outcome: StepOutcome) -> StepOutcome {
+        let masker = &self.secrets.masker;
+        match outcome {
+            StepOutcome::Succeeded { value } => StepOutcome::Succeeded { value: masker.mask_json(&value) },
+            StepOutcome::Failed { error, retry_in } => {
+                let error = StepError {
+                    message: masker.mask(&error.message),
+                    detail: error.detail.map(|detail| masker.mask(&detail)),
+                    last_lines: error.last_lines.iter().map(|line| masker.mask(line)).collect(),
+                    ..error
+                };
+                StepOutcome::Failed { error, retry_in }
+            }
+            other => other,
+        }
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // The sender goes only with the engine, which is a reason to stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("with a value that is no text")
+}

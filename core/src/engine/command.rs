@@ -1,0 +1,104 @@
+//! Commands to a run: from the API, from the command line, from another process through the inbox.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::pipeline::{Answer, RunInput};
+use crate::rollout::{self, RolloutInput, Verb};
+
+/// A command to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Stop what runs, skip the rest, clean up; rollouts go back.
+    Cancel {
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Answer a step's question.
+    Resolve {
+        /// The step.
+        step: String,
+        /// The answer.
+        answer: StepAnswer,
+        /// Who says so.
+        by: String,
+    },
+    /// Open the gate that waits for a person, or end a pause of a rollout that waits for one.
+    Promote {
+        /// The rollout's step.
+        step: String,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Begin no further move of a rollout until it is resumed.
+    Pause {
+        /// The rollout's step.
+        step: String,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Go on with a paused rollout.
+    Resume {
+        /// The rollout's step.
+        step: String,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Take a rollout back. It wins from every state.
+    Abort {
+        /// The rollout's step.
+        step: String,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The answer to a step that stopped and asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum StepAnswer {
+    /// It took effect, with this value.
+    Done {
+        /// What it would have returned.
+        #[serde(default)]
+        value: Value,
+    },
+    /// It shall run again.
+    RunAgain,
+    /// It has failed.
+    Fail,
+}
+
+impl Command {
+    /// The input that the run's machine takes.
+    pub(crate) fn input(self) -> RunInput {
+        let (step, verb, by, reason) = match self {
+            Command::Cancel { by, reason } => return RunInput::Cancel { by, reason },
+            Command::Resolve { step, answer, by } => {
+                let answer = match answer {
+                    StepAnswer::Done { value } => Answer::Done { value },
+                    StepAnswer::RunAgain => Answer::RunAgain,
+                    StepAnswer::Fail => Answer::Fail,
+                };
+                return RunInput::Resolve { step, answer, by };
+            }
+            Command::Promote { step, by, reason } => (step, Verb::Promote, by, reason),
+            Command::Pause { step, by, reason } => (step, Verb::Pause, by, reason),
+            Command::Resume { step, by, reason } => (step, Verb::Resume, by, reason),
+            Command::Abort { step, by, reason } => (step, Verb::Abort, by, reason),
+        };
+        RunInput::Rollout { step, input: Box::new(RolloutInput::Command(rollout::Command { verb, by, reason })) }
+    }
+}

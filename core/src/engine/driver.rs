@@ -1,0 +1,431 @@
+//! The engine's own thread: it takes what came in, lets the kernel decide, commits, and only then acts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::define::Functions;
+use crate::engine::attempt::{Secrets, Workshop};
+use crate::engine::command::Command;
+use crate::engine::fleet::{Fleet, Report};
+use crate::engine::kernel::{Effect, Kernel};
+use crate::engine::log::RunLog;
+use crate::engine::outcome::Outcome;
+use crate::engine::start::{Begin, Begun};
+use crate::error::{Error, Kind, Result};
+use crate::journal::StreamId;
+use crate::pipeline::{RunEffect, RunInput, RunStatus, StepOutcome};
+use crate::rollout::{RolloutEffect, RolloutInput};
+use crate::service::{ServiceEffect, ServiceInput};
+use crate::time::{Clock, Time};
+
+/// How often the inbox is looked at, and how long a deadline may be overslept after a suspend.
+const INBOX: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How many messages go into one commit at most, so that a flood can't hold an acknowledgement back for ever.
+const BATCH: usize = 4_096;
+/// How often a commit that failed is tried again before the engine gives up.
+const TRIES: u32 = 8;
+
+/// What comes in to the driver.
+pub(crate) enum Message {
+    Start(Box<Begin>, oneshot::Sender<Result<Begun>>),
+    Command(StreamId, Command, oneshot::Sender<Result<()>>),
+    Outcome { run: StreamId, step: String, attempt: u32, token: u64, outcome: StepOutcome },
+    Report { service: String, report: Report },
+    Remove(String, oneshot::Sender<Result<()>>),
+    Ask(Box<dyn FnOnce(&mut Kernel) + Send>),
+    Close(oneshot::Sender<Result<()>>),
+}
+
+/// An attempt that runs.
+#[derive(Debug)]
+struct Attempt {
+    attempt: u32,
+    stop: watch::Sender<bool>,
+}
+
+/// A run that is driven here.
+#[derive(Debug)]
+pub(super) struct Driven {
+    pub(super) shop: Arc<Workshop>,
+    attempts: BTreeMap<String, Attempt>,
+}
+
+/// What waits for the next commit besides events.
+type Ack = Box<dyn FnOnce(Result<()>) + Send>;
+
+pub(crate) struct Driver {
+    pub(super) kernel: Kernel,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) runtime: Handle,
+    pub(super) inbox: Sender<Message>,
+    pub(super) fleet: Fleet,
+    pub(super) runs: BTreeMap<StreamId, Driven>,
+    pub(super) secrets: Arc<Secrets>,
+    /// Names the journal in the marks of processes.
+    pub(super) mark: String,
+    pub(super) logs: Option<std::path::PathBuf>,
+    acks: Vec<Ack>,
+    /// Inputs of the world since the last commit: it won't repeat them if that fails.
+    reported: Vec<(StreamId, RunInput)>,
+    /// Those that are to be fed again.
+    again: VecDeque<(StreamId, RunInput)>,
+    failures: u32,
+}
+
+/// Why the loop ended.
+enum End {
+    Closed(Option<oneshot::Sender<Result<()>>>),
+    Broken(Error),
+}
+
+impl Driver {
+    #[allow(clippy::too_many_arguments, reason = "called once, with what open() has gathered")]
+    pub(super) fn new(
+        kernel: Kernel,
+        clock: Arc<dyn Clock>,
+        runtime: Handle,
+        inbox: Sender<Message>,
+        fleet: Fleet,
+        secrets: Arc<Secrets>,
+        mark: String,
+        logs: Option<std::path::PathBuf>,
+    ) -> Driver {
+        Driver {
+            kernel,
+            clock,
+            runtime,
+            inbox,
+            fleet,
+            runs: BTreeMap::new(),
+            secrets,
+            mark,
+            logs,
+            acks: Vec::new(),
+            reported: Vec::new(),
+            again: VecDeque::new(),
+            failures: 0,
+        }
+    }
+
+    /// Runs until the engine is closed or dropped, or the journal can't be written any more.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        self.restore_services();
+        let end = loop {
+            if let Some(end) = self.turn(messages) {
+                break end;
+            }
+        };
+        for driven in self.runs.values() {
+            for attempt in driven.attempts.values() {
+                attempt.stop.send_replace(true);
+            }
+        }
+        match end {
+            End::Closed(reply) => {
+                let open = Error::new(Kind::Cancelled, "the engine was closed while the run was under way")
+                    .help("start it again under the same key: it goes on where it was");
+                self.end_logs(&open);
+                drop(self.fleet);
+                let closed = self.kernel.into_journal().close();
+                if let Some(reply) = reply {
+                    // Whoever closed may have stopped waiting.
+                    let _ = reply.send(closed);
+                }
+            }
+            End::Broken(error) => {
+                tracing::error!(%error, "the journal can't be written; the engine stops");
+                self.end_logs(&error);
+            }
+        }
+    }
+
+    fn turn(&mut self, messages: &Receiver<Message>) -> Option<End> {
+        match messages.recv_timeout(self.patience()) {
+            Ok(message) => {
+                if let Some(end) = self.take(message) {
+                    return Some(end);
+                }
+                for _ in 1..BATCH {
+                    let Ok(message) = messages.try_recv() else { break };
+                    if let Some(end) = self.take(message) {
+                        return Some(end);
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Some(End::Closed(None)),
+        }
+        let now = self.clock.now();
+        for (run, input) in std::mem::take(&mut self.again) {
+            self.world(run, input, now);
+        }
+        let asked = self.read_inbox(now).and_then(|()| self.kernel.tick(now));
+        if let Err(error) = asked {
+            tracing::error!(%error, "a turn of the engine failed");
+        }
+        self.commit().err().map(End::Broken)
+    }
+
+    /// How long nothing can happen by itself.
+    fn patience(&self) -> Duration {
+        if self.kernel.is_dirty() || !self.again.is_empty() {
+            return Duration::ZERO;
+        }
+        let longest = if self.runs.is_empty() { LONGEST_WAIT } else { INBOX };
+        match self.kernel.deadline() {
+            Some(deadline) => longest.min(deadline.since(self.clock.now()).into()),
+            None => longest,
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Option<End> {
+        let now = self.clock.now();
+        match message {
+            Message::Start(begin, reply) => {
+                let begun = self.begin(*begin, now);
+                self.ack(move |committed| {
+                    // Whoever started it may have stopped waiting; the run goes on.
+                    let _ = reply.send(committed.and(begun));
+                });
+            }
+            Message::Command(run, command, reply) => {
+                let done = self.kernel.input(&run, &command.input(), now);
+                self.ack(move |committed| {
+                    let _ = reply.send(committed.and(done));
+                });
+            }
+            Message::Outcome { run, step, attempt, token, outcome } => {
+                if let Some(driven) = self.runs.get_mut(&run) {
+                    driven.attempts.retain(|name, known| *name != step || known.attempt != attempt);
+                }
+                self.world(run, RunInput::StepOutcome { step, attempt, token, outcome }, now);
+            }
+            Message::Report { service, report } => self.report(&service, report, now),
+            Message::Remove(service, reply) => {
+                let done = self.kernel.service_input(&service, &ServiceInput::Remove, now);
+                self.ack(move |committed| {
+                    let _ = reply.send(committed.and(done));
+                });
+            }
+            Message::Ask(ask) => ask(&mut self.kernel),
+            Message::Close(reply) => return Some(End::Closed(Some(reply))),
+        }
+        None
+    }
+
+    fn ack(&mut self, ack: impl FnOnce(Result<()>) + Send + 'static) {
+        self.acks.push(Box::new(ack));
+    }
+
+    /// Feeds what the world reports of a run. A refusal is normal: the attempt may be over, the run may have ended.
+    fn world(&mut self, run: StreamId, input: RunInput, now: Time) {
+        match self.kernel.input(&run, &input, now) {
+            Ok(()) => self.reported.push((run, input)),
+            Err(error) => tracing::debug!(run = run.name(), %error, "a report was not accepted"),
+        }
+    }
+
+    fn report(&mut self, service: &str, report: Report, now: Time) {
+        let claim = self.kernel.service(service).and_then(|service| service.claim.clone());
+        let Some(claim) = claim else {
+            let input = match report {
+                Report::Observed(observed) => ServiceInput::Observed(observed),
+                Report::Lost(what) => ServiceInput::WorldLost { what },
+                Report::Windows(_) | Report::Readings(_) => return,
+            };
+            if let Err(error) = self.kernel.service_input(service, &input, now) {
+                tracing::error!(service, %error, "a report of the world was not accepted");
+            }
+            return;
+        };
+        let Ok(run) = StreamId::run(&claim.run) else { return };
+        let input = match report {
+            Report::Observed(observed) => RolloutInput::Observed(observed),
+            Report::Windows(windows) => RolloutInput::Windows(windows),
+            Report::Readings(readings) => RolloutInput::Readings(readings),
+            Report::Lost(what) => RolloutInput::WorldLost { what },
+        };
+        self.world(run, RunInput::Rollout { step: claim.step, input: Box::new(input) }, now);
+    }
+
+    fn read_inbox(&mut self, now: Time) -> Result<()> {
+        for item in self.kernel.journal().inbox()? {
+            if !self.runs.contains_key(&item.stream) {
+                continue;
+            }
+            let done = serde_json::from_slice::<Command>(&item.body)
+                .map_err(|error| Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error))
+                .and_then(|command| self.kernel.input(&item.stream, &command.input(), now));
+            if let Err(error) = done {
+                tracing::warn!(run = item.stream.name(), %error, "a command from the inbox was refused");
+            }
+            self.kernel.take(item.id);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        match self.kernel.commit() {
+            Ok(committed) => {
+                self.failures = 0;
+                self.reported.clear();
+                let touched = committed.events.iter().map(|event| event.stream.clone()).collect();
+                for event in &committed.events {
+                    if let Some(driven) = self.runs.get(&event.stream) {
+                        driven.shop.log.push(event.seq, event.at, &event.body);
+                    }
+                }
+                for ack in self.acks.drain(..) {
+                    ack(Ok(()));
+                }
+                for effect in committed.effects {
+                    self.act(effect);
+                }
+                self.end_runs(&touched);
+                Ok(())
+            }
+            Err(error) => {
+                self.failures += 1;
+                let fatal = self.failures >= TRIES || error.kind() == Kind::Busy || error.kind() == Kind::Corrupt;
+                let text = error.to_string();
+                for ack in self.acks.drain(..) {
+                    ack(Err(Error::new(error.kind(), "it could not be recorded").because(text.clone()).retry_later()));
+                }
+                if fatal {
+                    return Err(error);
+                }
+                tracing::warn!(%error, failures = self.failures, "a commit failed and is tried again");
+                self.again.extend(self.reported.drain(..));
+                #[allow(clippy::disallowed_methods, reason = "the driver's own thread, with nothing to do until then")]
+                std::thread::sleep(Duration::from_millis(50 << self.failures.min(6)));
+                Ok(())
+            }
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Run(run, effect) => self.act_for_run(run, effect),
+            Effect::Service(_, ServiceEffect::Converge(desired)) => self.fleet.converge(*desired),
+        }
+    }
+
+    fn act_for_run(&mut self, run: StreamId, effect: RunEffect) {
+        let Some(driven) = self.runs.get_mut(&run) else { return };
+        match effect {
+            RunEffect::StartStep(start) => {
+                if driven.attempts.get(&start.step).is_some_and(|known| known.attempt >= start.attempt) {
+                    return;
+                }
+                let stop = watch::Sender::new(false);
+                let (shop, stopped, inbox) = (Arc::clone(&driven.shop), stop.subscribe(), self.inbox.clone());
+                driven.attempts.insert(start.step.clone(), Attempt { attempt: start.attempt, stop });
+                self.runtime.spawn(async move {
+                    let (step, attempt, token) = (start.step.clone(), start.attempt, start.token);
+                    let outcome = shop.attempt(start, stopped).await;
+                    // The driver is gone only when the engine is: the next one finds the attempt cut off.
+                    let _ = inbox.send(Message::Outcome { run, step, attempt, token, outcome });
+                });
+            }
+            RunEffect::StopStep { step, attempt, token, .. } => match driven.attempts.get(&step) {
+                Some(known) if known.attempt == attempt => {
+                    known.stop.send_replace(true);
+                }
+                _ => {
+                    let (shop, inbox) = (Arc::clone(&driven.shop), self.inbox.clone());
+                    self.runtime.spawn(async move {
+                        shop.sweep(&step, attempt).await;
+                        let outcome = StepOutcome::Stopped;
+                        let _ = inbox.send(Message::Outcome { run, step, attempt, token, outcome });
+                    });
+                }
+            },
+            RunEffect::Sweep { step, attempt } => {
+                let shop = Arc::clone(&driven.shop);
+                self.runtime.spawn(async move { shop.sweep(&step, attempt).await });
+            }
+            RunEffect::Rollout { effect, .. } => match effect {
+                RolloutEffect::Converge(desired) => self.fleet.converge(*desired),
+                RolloutEffect::Watch { service, after_window } => self.fleet.watch(&service, after_window),
+                RolloutEffect::Unwatch { service } => self.fleet.unwatch(&service),
+            },
+        }
+    }
+
+    /// Says what a run's rollouts knew to be in force, so that a loss while nobody drove is noticed.
+    pub(super) fn expect_services(&mut self, run: &StreamId) {
+        let held: Vec<(String, u64)> = self
+            .kernel
+            .services()
+            .filter(|service| service.claim.as_ref().is_some_and(|claim| claim.run == run.name()))
+            .map(|service| (service.name.clone(), service.generation))
+            .collect();
+        for (service, generation) in held {
+            self.fleet.expect(&service, generation);
+        }
+    }
+
+    /// Brings back what the journal says of services that no rollout holds.
+    fn restore_services(&mut self) {
+        let known: Vec<(String, u64, bool)> = self
+            .kernel
+            .services()
+            .filter(|service| !service.sizes.is_empty())
+            .map(|service| (service.name.clone(), service.generation, service.claim.is_some()))
+            .collect();
+        for (service, generation, claimed) in known {
+            // A service that a run holds waits until that run is taken up.
+            if !claimed {
+                self.fleet.expect(&service, generation);
+                for effect in self.kernel.service_pending(&service) {
+                    self.act(effect);
+                }
+            }
+        }
+    }
+
+    /// Tells observers of runs that ended, stopped or go on, and lets go of those that ended.
+    fn end_runs(&mut self, touched: &BTreeSet<StreamId>) {
+        for run in touched {
+            let (Some(driven), Some(state)) = (self.runs.get(run), self.kernel.run(run)) else { continue };
+            driven.shop.log.end(Outcome::of(state).map(Ok));
+            if matches!(state.status(), RunStatus::Finished(_)) {
+                self.runs.remove(run);
+                self.kernel.unload(run);
+            }
+        }
+    }
+
+    fn end_logs(&self, error: &Error) {
+        for driven in self.runs.values() {
+            driven.shop.log.end(Some(Err(error.again())));
+        }
+    }
+}
+
+/// What a run is given when it is taken up.
+pub(super) fn workshop(
+    driver: &Driver,
+    run: &StreamId,
+    params: Value,
+    functions: Functions,
+    log: Arc<RunLog>,
+) -> Driven {
+    let shop = Workshop {
+        journal: driver.mark.clone(),
+        run: run.name().to_owned(),
+        params,
+        functions,
+        secrets: Arc::clone(&driver.secrets),
+        log,
+        logs: driver.logs.clone(),
+    };
+    Driven { shop: Arc::new(shop), attempts: BTreeMap::new() }
+}

@@ -1,0 +1,279 @@
+//! What users hold: an engine, and the runs that it drives.
+
+use std::future::{Future, IntoFuture};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::define::{Functions, Pipeline};
+use crate::engine::command::Command;
+use crate::engine::driver::Message;
+use crate::engine::kernel::Kernel;
+use crate::engine::log::{Events, Lines, RunLog};
+use crate::engine::open::EngineOptions;
+use crate::engine::outcome::Outcome;
+use crate::engine::start::Begin;
+use crate::error::{Error, Kind, Result};
+use crate::journal::{RunRow, StreamId, Verified};
+use crate::pipeline::PipelineSpec;
+use crate::service::ServiceState;
+use crate::time::{Chance, Clock};
+
+/// Drives runs over one journal. Clones refer to the same engine.
+///
+/// When the last clone is dropped, steps that run are ended and the journal is left to be taken up again; supervised
+/// services go on. [`Engine::close`] does the same and waits for it.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    driver: Sender<Message>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let (reply, _) = oneshot::channel();
+        // The driver may have ended by itself.
+        let _ = self.driver.send(Message::Close(reply));
+    }
+}
+
+impl Engine {
+    /// Opens the journal at `path` for driving, with full durability. See [`EngineOptions::open`].
+    ///
+    /// # Errors
+    /// As [`EngineOptions::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Engine> {
+        EngineOptions::new().open(path).await
+    }
+
+    pub(super) fn new(driver: Sender<Message>, clock: Arc<dyn Clock>) -> Engine {
+        Engine { shared: Arc::new(Shared { driver, clock }) }
+    }
+
+    /// A run of a pipeline, to be started with [`Start::start`] or by awaiting it, which waits for its outcome.
+    pub fn run(&self, pipeline: &Pipeline) -> Start {
+        let (spec, functions) = pipeline.parts();
+        self.run_spec(spec, functions)
+    }
+
+    /// The same for a definition that is data.
+    pub fn run_spec(&self, spec: PipelineSpec, functions: Functions) -> Start {
+        Start { engine: self.clone(), spec, functions, key: None, params: Value::Null, rerun_failed: None, fault: None }
+    }
+
+    /// Sends a command to a run that this engine drives, and returns when it is recorded.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the run is not driven here; [`Kind::Conflict`] when the command can't be now.
+    pub async fn send(&self, run: &str, command: Command) -> Result<()> {
+        let run = StreamId::run(run)?;
+        self.call(|reply| Message::Command(run, command, reply)).await?
+    }
+
+    /// The latest runs, newest first.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when the journal can't be read.
+    pub async fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
+        self.ask(move |kernel| kernel.journal().runs(limit)).await?
+    }
+
+    /// Ends all versions of a service and its proxy, and forgets what could be reverted to. Returns when that is recorded.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] while a rollout holds the service.
+    pub async fn remove_service(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.call(|reply| Message::Remove(name, reply)).await?
+    }
+
+    /// What is known of a service; `None` when nothing is.
+    ///
+    /// # Errors
+    /// [`Kind::Cancelled`] when the engine is closed.
+    pub async fn service(&self, name: &str) -> Result<Option<ServiceState>> {
+        let name = name.to_owned();
+        self.ask(move |kernel| kernel.service(&name).cloned()).await
+    }
+
+    /// Checks the whole journal.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when it can't be read; damage is a result, not an error.
+    pub async fn verify(&self) -> Result<Verified> {
+        self.ask(|kernel| kernel.journal().verify()).await?
+    }
+
+    /// Removes the events of a run that has ended; what remains still verifies.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when it has not ended, [`Kind::NotFound`] when there is none.
+    pub async fn prune(&self, run: &str) -> Result<()> {
+        let run = StreamId::run(run)?;
+        self.ask(move |kernel| kernel.journal().prune(&run)).await?
+    }
+
+    /// Ends what runs of steps, leaves runs to be taken up again and services as they are, and closes the journal.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when the journal could not be closed; nothing acknowledged is lost by that.
+    pub async fn close(self) -> Result<()> {
+        self.call(Message::Close).await?
+    }
+
+    async fn call<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
+        let closed = || Error::new(Kind::Cancelled, "the engine is closed").help("open it again");
+        let (reply, answer) = oneshot::channel();
+        self.shared.driver.send(message(reply)).map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())
+    }
+
+    async fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&mut Kernel) -> T + Send + 'static) -> Result<T> {
+        self.call(|reply| {
+            Message::Ask(Box::new(move |kernel| {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(ask(kernel));
+            }))
+        })
+        .await
+    }
+}
+
+/// A run about to be started.
+#[derive(Debug)]
+#[must_use = "a run starts when this is awaited, or with start()"]
+pub struct Start {
+    engine: Engine,
+    spec: PipelineSpec,
+    functions: Functions,
+    key: Option<String>,
+    params: Value,
+    rerun_failed: Option<String>,
+    fault: Option<Error>,
+}
+
+impl Start {
+    /// The run's key: the same key of the same pipeline is the same run. One that was cut off goes on; one that ended
+    /// returns its recorded outcome and runs nothing.
+    pub fn key(mut self, key: impl Into<String>) -> Start {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// What the run is given. Params are part of a key's identity: the same key with others is an error.
+    pub fn params(mut self, params: impl Serialize) -> Start {
+        match serde_json::to_value(params) {
+            Ok(params) => self.params = params,
+            Err(error) => self.fault = Some(Error::new(Kind::Invalid, "the params are not JSON").because(error)),
+        }
+        self
+    }
+
+    /// If the run has ended without success: run again what failed, was skipped or cancelled. `by` says who asked.
+    pub fn rerun_failed(mut self, by: impl Into<String>) -> Start {
+        self.rerun_failed = Some(by.into());
+        self
+    }
+
+    /// Starts the run, or takes it up, and returns as soon as that is recorded.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] with every fault of the definition; [`Kind::Conflict`] when the key belongs to a run with
+    /// another definition or other params.
+    pub async fn start(self) -> Result<Run> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut chance = entropy();
+        let now = self.engine.shared.clock.now();
+        let id = format!("{:011x}{:08x}", now.0, chance.draw() & 0xFFFF_FFFF);
+        let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+        let begin = Begin {
+            spec: self.spec,
+            functions: self.functions,
+            key: self.key,
+            params: self.params,
+            id,
+            seed: chance.draw() >> 11,
+            cores,
+            rerun_failed: self.rerun_failed,
+        };
+        let begun = self.engine.call(|reply| Message::Start(Box::new(begin), reply)).await??;
+        Ok(Run { engine: self.engine, id: begun.run.name().to_owned(), log: begun.log })
+    }
+}
+
+impl IntoFuture for Start {
+    type Output = Result<Outcome>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.start().await?.outcome().await })
+    }
+}
+
+/// A run. Dropping it changes nothing: the engine goes on driving.
+#[derive(Debug, Clone)]
+pub struct Run {
+    engine: Engine,
+    id: String,
+    log: Arc<RunLog>,
+}
+
+impl Run {
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Waits until the run has ended or stopped to ask. Dropping the future stops the waiting, not the run.
+    ///
+    /// # Errors
+    /// [`Kind::Cancelled`] when the engine is closed before; the journal's own errors when it can't be written.
+    pub async fn outcome(&self) -> Result<Outcome> {
+        self.log.outcome().await
+    }
+
+    /// The run's events from its beginning, and its output from now on.
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(&self.log))
+    }
+
+    /// The same as lines for people.
+    pub fn lines(&self) -> Lines {
+        Lines::new(self.events())
+    }
+
+    /// Cancels the run: what runs is stopped, the rest is skipped, cleanup steps run, rollouts go back. Returns when
+    /// that is recorded; [`Run::outcome`] says when it is done.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when the run has ended.
+    pub async fn cancel(&self, by: impl Into<String>, reason: impl Into<String>) -> Result<()> {
+        self.send(Command::Cancel { by: by.into(), reason: reason.into() }).await
+    }
+
+    /// Sends a command to the run, and returns when it is recorded.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when the command can't be now.
+    pub async fn send(&self, command: Command) -> Result<()> {
+        self.engine.send(&self.id, command).await
+    }
+}
+
+/// Randomness from the operating system, by way of the standard library's hash seeds.
+fn entropy() -> Chance {
+    use std::hash::{BuildHasher, Hasher};
+    Chance(std::collections::hash_map::RandomState::new().build_hasher().finish())
+}

@@ -1,0 +1,404 @@
+//! Decide, apply and enqueue as one step; then one commit; then what the events ask of the world.
+//!
+//! The kernel is the whole engine without threads, sockets and clocks: the driver runs it on a thread of its own, and
+//! the simulation runs the same code in a virtual world.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Kind, Result};
+use crate::journal::{Append, Journal, Record, RunIndex, StreamId};
+use crate::machine::Machine;
+use crate::pipeline::{
+    ActionSpec, Cause, RunEffect, RunEvent, RunInput, RunMachine, RunOutcome, RunState, StartStep, StepError, StopWhy,
+};
+use crate::rollout::{self, Begin, Request, RolloutInput, Verb, service_events};
+use crate::service::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine, ServiceState};
+use crate::time::Time;
+
+/// One event as it was made durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Durable {
+    pub(crate) stream: StreamId,
+    pub(crate) seq: u64,
+    pub(crate) at: Time,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What a durable event asks of the world.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, and mostly of the large kind")]
+pub(crate) enum Effect {
+    Run(StreamId, RunEffect),
+    Service(String, ServiceEffect),
+}
+
+/// What a commit released.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    pub(crate) events: Vec<Durable>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// A machine's state in memory, ahead of the journal by what waits in the batch.
+#[derive(Debug)]
+struct Slot<S> {
+    state: S,
+    /// The sequence number of the last event, those that wait included.
+    seq: u64,
+    /// The sequence number of the last durable event.
+    durable: u64,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    appends: Vec<Append>,
+    effects: Vec<Effect>,
+    took: Vec<u64>,
+}
+
+/// All machines of one journal, and the journal.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    journal: Box<dyn Journal>,
+    runs: BTreeMap<StreamId, Slot<RunState>>,
+    services: BTreeMap<String, Slot<ServiceState>>,
+    batch: Batch,
+    /// Where releases run that name no directory.
+    dir: Option<String>,
+}
+
+impl Kernel {
+    /// Takes a journal over and folds its services; runs are folded when they are taken up.
+    pub(crate) fn open(mut journal: Box<dyn Journal>, dir: Option<String>) -> Result<Kernel> {
+        let mut services = BTreeMap::new();
+        for stream in journal.services()? {
+            services.insert(stream.name().to_owned(), load_service(journal.as_mut(), &stream)?);
+        }
+        Ok(Kernel { journal, runs: BTreeMap::new(), services, batch: Batch::default(), dir })
+    }
+
+    pub(crate) fn journal(&mut self) -> &mut dyn Journal {
+        self.journal.as_mut()
+    }
+
+    pub(crate) fn into_journal(self) -> Box<dyn Journal> {
+        self.journal
+    }
+
+    /// A run that was taken up or started here.
+    pub(crate) fn run(&self, run: &StreamId) -> Option<&RunState> {
+        self.runs.get(run).map(|slot| &slot.state)
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Option<&ServiceState> {
+        self.services.get(name).map(|slot| &slot.state)
+    }
+
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceState> {
+        self.services.values().map(|slot| &slot.state)
+    }
+
+    /// Folds a run from the journal; `false` when there is no such run. Its stored events go to `each`.
+    pub(crate) fn load(&mut self, run: &StreamId, mut each: impl FnMut(Durable)) -> Result<bool> {
+        let stored = self.journal.read(run)?;
+        let mut state = RunState::default();
+        let mut seq = 0;
+        for event in stored {
+            RunMachine::apply(&mut state, &event.decode::<RunEvent>()?, event.at);
+            seq = event.seq;
+            each(Durable { stream: run.clone(), seq, at: event.at, body: event.body });
+        }
+        if seq > 0 {
+            self.runs.insert(run.clone(), Slot { state, seq, durable: seq });
+        }
+        Ok(seq > 0)
+    }
+
+    /// Forgets a run; the journal keeps it.
+    pub(crate) fn unload(&mut self, run: &StreamId) {
+        self.runs.remove(run);
+    }
+
+    /// Makes room for a run that is about to start.
+    pub(crate) fn create(&mut self, run: StreamId) {
+        self.runs.insert(run, Slot { state: RunState::default(), seq: 0, durable: 0 });
+    }
+
+    /// Marks a command of the inbox as taken, in the same commit as what follows from it.
+    pub(crate) fn take(&mut self, inbox: u64) {
+        self.batch.took.push(inbox);
+    }
+
+    /// Decides what follows from an input to a run, and enqueues it.
+    pub(crate) fn input(&mut self, run: &StreamId, input: &RunInput, now: Time) -> Result<()> {
+        let slot = self.runs.get(run).ok_or_else(|| no_run(run))?;
+        let events = RunMachine::decide(&slot.state, input, now)?;
+        self.record_run(run, events, now)
+    }
+
+    /// Decides what follows from an input to a service, and enqueues it.
+    pub(crate) fn service_input(&mut self, service: &str, input: &ServiceInput, now: Time) -> Result<()> {
+        let Some(slot) = self.services.get(service) else { return Ok(()) };
+        let events = ServiceMachine::decide(&slot.state, input, now)?;
+        self.record_service(service, events, now)
+    }
+
+    /// Asks every machine whose time has come.
+    pub(crate) fn tick(&mut self, now: Time) -> Result<()> {
+        let due: Vec<StreamId> = self
+            .runs
+            .iter()
+            .filter(|(_, slot)| RunMachine::deadline(&slot.state).is_some_and(|deadline| deadline <= now))
+            .map(|(run, _)| run.clone())
+            .collect();
+        due.iter().try_for_each(|run| self.input(run, &RunInput::Tick, now))
+    }
+
+    /// When a machine wants to be asked next.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.runs.values().filter_map(|slot| RunMachine::deadline(&slot.state)).min()
+    }
+
+    /// Goes on with the rollouts of a run that was just resumed: what they ask of the world is asked again with the next
+    /// commit. (Other attempts were cut off; the events of that ask for what follows.)
+    pub(crate) fn take_up(&mut self, run: &StreamId, now: Time) -> Result<()> {
+        let state = self.run(run).and_then(RunState::run);
+        let steps: Vec<String> = state.iter().flat_map(|run| run.rollouts()).map(|(step, _)| step.to_owned()).collect();
+        for step in steps {
+            self.input(run, &RunInput::Rollout { step, input: Box::new(RolloutInput::TakeUp) }, now)?;
+        }
+        let Some(slot) = self.runs.get(run) else { return Ok(()) };
+        let lasting = RunMachine::pending(&slot.state).into_iter().filter(|e| matches!(e, RunEffect::Rollout { .. }));
+        self.batch.effects.extend(lasting.map(|effect| Effect::Run(run.clone(), effect)));
+        Ok(())
+    }
+
+    /// What a service asks of the world again.
+    pub(crate) fn service_pending(&self, service: &str) -> Vec<Effect> {
+        let Some(slot) = self.services.get(service) else { return Vec::new() };
+        ServiceMachine::pending(&slot.state).into_iter().map(|e| Effect::Service(service.to_owned(), e)).collect()
+    }
+
+    /// Whether something waits to be made durable.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.batch.appends.is_empty() || !self.batch.took.is_empty()
+    }
+
+    /// Makes all that waits durable in one transaction, and releases what it asks of the world.
+    ///
+    /// If that fails, memory is thrown away and folded again from the journal; the inputs since the last commit are
+    /// not remembered, and the caller feeds again those that the world won't repeat.
+    pub(crate) fn commit(&mut self) -> Result<Committed> {
+        if !self.is_dirty() {
+            return Ok(Committed { events: Vec::new(), effects: std::mem::take(&mut self.batch.effects) });
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let events = batch
+            .appends
+            .iter()
+            .flat_map(|append| {
+                append.events.iter().zip(append.expect + 1..).map(|(record, seq)| Durable {
+                    stream: append.stream.clone(),
+                    seq,
+                    at: record.at,
+                    body: record.body.clone(),
+                })
+            })
+            .collect();
+        let touched: Vec<StreamId> = batch.appends.iter().map(|append| append.stream.clone()).collect();
+        if let Err(error) = self.journal.append(batch.appends, &batch.took) {
+            self.refold(&touched)?;
+            return Err(error);
+        }
+        for stream in &touched {
+            if let Some(slot) = self.runs.get_mut(stream) {
+                slot.durable = slot.seq;
+            } else if let Some(slot) = self.services.get_mut(stream.name()) {
+                slot.durable = slot.seq;
+            }
+        }
+        Ok(Committed { events, effects: batch.effects })
+    }
+
+    fn refold(&mut self, touched: &[StreamId]) -> Result<()> {
+        for stream in touched {
+            if stream.is_service() {
+                let slot = load_service(self.journal.as_mut(), stream)?;
+                self.services.insert(stream.name().to_owned(), slot);
+            } else {
+                self.runs.remove(stream);
+                self.load(stream, |_| {})?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record_run(&mut self, run: &StreamId, events: Vec<RunEvent>, now: Time) -> Result<()> {
+        let mut nested = Vec::new();
+        for event in events {
+            let slot = self.runs.get_mut(run).ok_or_else(|| no_run(run))?;
+            RunMachine::apply(&mut slot.state, &event, now);
+            let effects = RunMachine::effects(&slot.state, &event);
+            slot.seq += 1;
+            let for_service = service_part(&slot.state, &event);
+            let index = index(&event, &slot.state);
+            let way_back = slot.state.run().is_some_and(|run| run.rollouts().any(|(_, rollout)| rollout.back));
+            let record = Record::json(now, &event)?;
+            self.enqueue(run, record, index, way_back);
+            for effect in effects {
+                if self.is_for_rollout(run, &effect) {
+                    nested.push(effect);
+                } else {
+                    self.batch.effects.push(Effect::Run(run.clone(), effect));
+                }
+            }
+            if let Some((service, events)) = for_service {
+                self.record_service(&service, events, now)?;
+            }
+        }
+        for effect in nested {
+            match effect {
+                RunEffect::StartStep(start) => self.begin_rollout(run, &start, now)?,
+                RunEffect::StopStep { step, why, .. } => self.stop_rollout(run, step, &why, now)?,
+                RunEffect::Rollout { .. } | RunEffect::Sweep { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an effect is about a step that is a rollout, which the kernel begins and stops itself.
+    fn is_for_rollout(&self, run: &StreamId, effect: &RunEffect) -> bool {
+        match effect {
+            RunEffect::StartStep(start) => {
+                matches!(start.action, ActionSpec::Rollout { .. } | ActionSpec::Revert { .. })
+            }
+            RunEffect::StopStep { step, .. } => {
+                self.run(run).and_then(|state| state.run()).is_some_and(|run| run.rollout(step).is_some())
+            }
+            RunEffect::Rollout { .. } | RunEffect::Sweep { .. } => false,
+        }
+    }
+
+    /// A rollout claims its service in the same transaction as its own start.
+    fn begin_rollout(&mut self, run: &StreamId, start: &StartStep, now: Time) -> Result<()> {
+        let input = match self.request(start) {
+            Ok((service, request)) => RolloutInput::Begin(Box::new(Begin {
+                request,
+                service: self.service(&service).cloned().unwrap_or_else(|| ServiceState::new(service)),
+                run: run.name().to_owned(),
+                step: start.step.clone(),
+            })),
+            Err(error) => return self.input(run, &start.failed(error), now),
+        };
+        // Room for the way back, before the first move.
+        let begun = self.journal.reserve().and_then(|()| {
+            self.input(run, &RunInput::Rollout { step: start.step.clone(), input: Box::new(input) }, now)
+        });
+        begun.or_else(|error| self.input(run, &start.failed(StepError::refused(&error)), now))
+    }
+
+    fn request(&self, start: &StartStep) -> Result<(String, Request), StepError> {
+        match &start.action {
+            ActionSpec::Rollout { rollout, .. } => {
+                let mut release = start.release()?;
+                release.dir = release.dir.or_else(|| self.dir.clone());
+                Ok((rollout.service.clone(), Request::Ship { spec: rollout.clone(), release }))
+            }
+            ActionSpec::Revert { revert } => Ok((revert.service.clone(), Request::Revert { spec: revert.clone() })),
+            ActionSpec::Command { .. } | ActionSpec::Function { .. } => {
+                Err(StepError::new(Cause::Refused, "the step is no rollout"))
+            }
+        }
+    }
+
+    /// A rollout is stopped by taking it back.
+    fn stop_rollout(&mut self, run: &StreamId, step: String, why: &StopWhy, now: Time) -> Result<()> {
+        let (by, reason) = match why {
+            StopWhy::Cancelled { by } => (by.clone(), "the run was cancelled".to_owned()),
+            other => ("tidegate".to_owned(), other.to_string()),
+        };
+        let input = RolloutInput::Command(rollout::Command { verb: Verb::Abort, by, reason });
+        self.input(run, &RunInput::Rollout { step, input: Box::new(input) }, now)
+    }
+
+    fn record_service(&mut self, service: &str, events: Vec<ServiceEvent>, now: Time) -> Result<()> {
+        let stream = StreamId::service(service)?;
+        for event in events {
+            let slot = self.services.entry(service.to_owned()).or_insert_with(|| Slot {
+                state: ServiceState::new(service),
+                seq: 0,
+                durable: 0,
+            });
+            ServiceMachine::apply(&mut slot.state, &event, now);
+            let effects = ServiceMachine::effects(&slot.state, &event);
+            slot.seq += 1;
+            self.batch.effects.extend(effects.into_iter().map(|effect| Effect::Service(service.to_owned(), effect)));
+            let record = Record::json(now, &event)?;
+            self.enqueue(&stream, record, None, false);
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, stream: &StreamId, record: Record, index: Option<RunIndex>, way_back: bool) {
+        let append = match self.batch.appends.iter_mut().position(|append| append.stream == *stream) {
+            Some(i) => &mut self.batch.appends[i],
+            None => {
+                let expect = if stream.is_service() {
+                    self.services.get(stream.name()).map_or(0, |slot| slot.durable)
+                } else {
+                    self.runs.get(stream).map_or(0, |slot| slot.durable)
+                };
+                self.batch.appends.push(Append::new(stream.clone(), expect, Vec::new()));
+                let last = self.batch.appends.len() - 1;
+                &mut self.batch.appends[last]
+            }
+        };
+        append.events.push(record);
+        append.way_back |= way_back;
+        if index.is_some() {
+            append.index = index;
+        }
+    }
+}
+
+fn load_service(journal: &mut dyn Journal, stream: &StreamId) -> Result<Slot<ServiceState>> {
+    let mut state = ServiceState::new(stream.name());
+    let mut seq = 0;
+    for event in journal.read(stream)? {
+        ServiceMachine::apply(&mut state, &event.decode::<ServiceEvent>()?, event.at);
+        seq = event.seq;
+    }
+    Ok(Slot { state, seq, durable: seq })
+}
+
+/// What goes to a service's stream in the same commit as an event of a run; `state` has the event folded in.
+fn service_part(state: &RunState, event: &RunEvent) -> Option<(String, Vec<ServiceEvent>)> {
+    let RunEvent::Rollout { step, event } = event else { return None };
+    let rollout = state.run()?.rollout(step)?;
+    let service = rollout.start.as_ref()?.terms.service.clone();
+    Some((service, service_events(rollout, event)))
+}
+
+/// The run's new row in the journal's index, if the event changes it.
+fn index(event: &RunEvent, state: &RunState) -> Option<RunIndex> {
+    let status = match event {
+        RunEvent::RunFinished { outcome: RunOutcome::Succeeded } => "succeeded",
+        RunEvent::RunFinished { outcome: RunOutcome::Failed } => "failed",
+        RunEvent::RunFinished { outcome: RunOutcome::Cancelled } => "cancelled",
+        RunEvent::StepAsks { .. } => "asking",
+        RunEvent::RunStarted { .. } | RunEvent::RunReopened { .. } | RunEvent::StepResolved { .. } => "running",
+        _ => return None,
+    };
+    let run = state.run()?;
+    Some(RunIndex {
+        pipeline: run.pipeline().spec().name.clone(),
+        key: run.key().unwrap_or(run.id()).to_owned(),
+        started: run.started(),
+        status: status.to_owned(),
+        finished: run.outcome().is_some(),
+    })
+}
+
+fn no_run(run: &StreamId) -> Error {
+    Error::new(Kind::NotFound, "no such run is driven here").with("run", run.name())
+}

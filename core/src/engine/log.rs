@@ -1,0 +1,179 @@
+//! What observers of a run see: its durable events in order, none lost, and lines of output as they come.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::engine::Outcome;
+use crate::error::{Error, Kind, Result};
+use crate::report::Narrator;
+use crate::time::Time;
+
+/// Lines of output kept for an observer that is slow; older ones are dropped, and it is told how many.
+const OUTPUT_LINES: usize = 4_096;
+
+/// One thing that an observer is shown: a JSON object as text.
+pub type EventText = Arc<str>;
+
+/// The events of one run while this process drives it.
+#[derive(Debug)]
+pub(crate) struct RunLog {
+    events: Mutex<Vec<EventText>>,
+    /// How many events there are; observers wait on it.
+    count: watch::Sender<usize>,
+    output: broadcast::Sender<EventText>,
+    outcome: watch::Sender<Option<Result<Arc<Outcome>>>>,
+}
+
+impl RunLog {
+    pub(crate) fn new() -> RunLog {
+        RunLog {
+            events: Mutex::default(),
+            count: watch::Sender::new(0),
+            output: broadcast::Sender::new(OUTPUT_LINES),
+            outcome: watch::Sender::new(None),
+        }
+    }
+
+    /// Adds a durable event: `body` is its JSON object as stored.
+    pub(crate) fn push(&self, seq: u64, at: Time, body: &[u8]) {
+        let body = String::from_utf8_lossy(body);
+        let fields = body.strip_prefix('{').unwrap_or("}");
+        let comma = if fields == "}" { "" } else { "," };
+        let text: EventText = format!("{{\"seq\":{seq},\"at\":\"{at}\"{comma}{fields}").into();
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push(text);
+        self.count.send_replace(events.len());
+    }
+
+    /// Shows a line of output to those who watch now.
+    pub(crate) fn output(&self, step: &str, attempt: u32, stream: &str, line: &str) {
+        if self.output.receiver_count() > 0 {
+            let text = serde_json::json!({
+                "kind": "output", "step": step, "attempt": attempt, "stream": stream, "line": line
+            });
+            // Nobody may be listening any more; that is no fault.
+            let _ = self.output.send(text.to_string().into());
+        }
+    }
+
+    /// Says how the run ended or stopped; `None` when it goes on again.
+    pub(crate) fn end(&self, outcome: Option<Result<Outcome>>) {
+        let outcome = outcome.map(|outcome| outcome.map(Arc::new));
+        self.outcome.send_if_modified(|known| {
+            let changed = known.is_some() || outcome.is_some();
+            *known = outcome;
+            changed
+        });
+    }
+
+    /// Waits until the run has ended or stopped to ask.
+    pub(crate) async fn outcome(&self) -> Result<Outcome> {
+        let mut outcome = self.outcome.subscribe();
+        let gone = || Error::new(Kind::Cancelled, "the engine is closed");
+        let ended = outcome.wait_for(Option::is_some).await.map_err(|_| gone())?;
+        match ended.as_ref() {
+            Some(Ok(outcome)) => Ok((**outcome).clone()),
+            Some(Err(error)) => Err(error.again()),
+            None => Err(gone()),
+        }
+    }
+}
+
+/// The events of a run, one JSON object each: durable ones with `seq` and `at`, in order, none lost; and lines of
+/// output (`"kind":"output"`) while they come, of which a slow reader may miss some and is told how many
+/// (`"kind":"output_missed"`).
+#[derive(Debug)]
+pub struct Events {
+    log: Arc<RunLog>,
+    seen: usize,
+    count: watch::Receiver<usize>,
+    output: broadcast::Receiver<EventText>,
+    outcome: watch::Receiver<Option<Result<Arc<Outcome>>>>,
+}
+
+impl Events {
+    pub(crate) fn new(log: Arc<RunLog>) -> Events {
+        Events {
+            seen: 0,
+            count: log.count.subscribe(),
+            output: log.output.subscribe(),
+            outcome: log.outcome.subscribe(),
+            log,
+        }
+    }
+
+    /// Waits for the next events, at most `most` of them (at least one); empty when the run has ended or stopped to
+    /// ask and everything was read. Dropping the future loses nothing.
+    pub async fn next_batch(&mut self, most: usize) -> Vec<EventText> {
+        let most = most.max(1);
+        loop {
+            let mut batch = self.durable(most);
+            while batch.len() < most {
+                match self.output.try_recv() {
+                    Ok(line) => batch.push(line),
+                    Err(broadcast::error::TryRecvError::Lagged(lines)) => batch.push(missed(lines)),
+                    Err(_) => break,
+                }
+            }
+            if !batch.is_empty() {
+                return batch;
+            }
+            let ended = self.outcome.borrow_and_update().is_some();
+            if ended {
+                return self.durable(most);
+            }
+            let (count, outcome, output) = (&mut self.count, &mut self.outcome, &mut self.output);
+            tokio::select! {
+                _ = count.changed() => {}
+                _ = outcome.changed() => {}
+                line = output.recv() => match line {
+                    Ok(line) => return vec![line],
+                    Err(broadcast::error::RecvError::Lagged(lines)) => return vec![missed(lines)],
+                    Err(broadcast::error::RecvError::Closed) => return Vec::new(),
+                }
+            }
+        }
+    }
+
+    fn durable(&mut self, most: usize) -> Vec<EventText> {
+        self.count.mark_unchanged();
+        let events = self.log.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch: Vec<EventText> = events.iter().skip(self.seen).take(most).cloned().collect();
+        self.seen += batch.len();
+        batch
+    }
+}
+
+fn missed(lines: u64) -> EventText {
+    format!("{{\"kind\":\"output_missed\",\"lines\":{lines}}}").into()
+}
+
+/// A run as lines for people; see [`Narrator`].
+#[derive(Debug)]
+pub struct Lines {
+    events: Events,
+    narrator: Narrator,
+    waiting: VecDeque<String>,
+}
+
+impl Lines {
+    pub(crate) fn new(events: Events) -> Lines {
+        Lines { events, narrator: Narrator::new(), waiting: VecDeque::new() }
+    }
+
+    /// Waits for the next line; `None` when the run has ended or stopped to ask. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(line) = self.waiting.pop_front() {
+                return Some(line);
+            }
+            let batch = self.events.next_batch(256).await;
+            if batch.is_empty() {
+                return None;
+            }
+            self.waiting.extend(batch.iter().flat_map(|event| self.narrator.lines(event)));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Captured output, one file for each attempt, beside the journal.
+
+use std::path::Path;
+
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+/// The most bytes kept of one attempt's output; what is over is counted.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The file that an attempt's output goes to. What can't be written is told once and does not stop the step.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: Option<std::path::PathBuf>,
+    file: Option<BufWriter<File>>,
+    bytes: u64,
+    left_out: u64,
+}
+
+impl LogFile {
+    pub(crate) fn new(folder: Option<&Path>, run: &str, step: &str, attempt: u32) -> LogFile {
+        let path = folder.map(|folder| folder.join(run).join(format!("{}.{attempt}.log", file_name(step))));
+        LogFile { path, file: None, bytes: 0, left_out: 0 }
+    }
+
+    pub(crate) async fn line(&mut self, line: &str) {
+        if self.path.is_none() {
+            return;
+        }
+        if self.bytes + line.len() as u64 > MOST_BYTES {
+            self.left_out += 1;
+            return;
+        }
+        self.bytes += line.len() as u64 + 1;
+        if let Err(error) = self.write(line).await {
+            tracing::warn!(path = ?self.path, %error, "a step's output can't be kept");
+            self.path = None;
+        }
+    }
+
+    async fn write(&mut self, line: &str) -> std::io::Result<()> {
+        if let (None, Some(path)) = (&self.file, &self.path) {
+            if let Some(folder) = path.parent() {
+                tokio::fs::create_dir_all(folder).await?;
+            }
+            self.file = Some(BufWriter::new(File::create(path).await?));
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(line.as_bytes()).await?;
+            file.write_all(b"\n").await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(mut self) {
+        if self.left_out > 0 {
+            self.bytes = 0;
+            let note = format!("... {} more lines are left out: the log has reached its limit", self.left_out);
+            self.line(&note).await;
+        }
+        if let Some(mut file) = self.file
+            && let Err(error) = file.flush().await
+        {
+            tracing::warn!(path = ?self.path, %error, "a step's output can't be kept");
+        }
+    }
+}
+
+/// A step's name as a file name: what is no letter, digit, dash, dot or underscore becomes `%` and its code.
+fn file_name(step: &str) -> String {
+    let mut name = String::new();
+    for byte in step.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && !name.is_empty()) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    name
+}

@@ -1,0 +1,123 @@
+//! Opening an engine: the journal, the clock, the driver's thread.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::engine::Engine;
+use crate::engine::attempt::Secrets;
+use crate::engine::driver::{Driver, Message};
+use crate::engine::fleet::{Fleet, Supervisor};
+use crate::engine::kernel::Kernel;
+use crate::error::{Error, Kind, Result};
+use crate::journal::{Durability, Journal, MemoryJournal, SqliteJournal};
+use crate::secret::Secret;
+use crate::supervisor::Launcher;
+use crate::time::{Clock, SystemClock, Time};
+
+/// How an engine is opened.
+#[derive(Debug, Default)]
+pub struct EngineOptions {
+    durability: Durability,
+    launcher: Option<Launcher>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+impl EngineOptions {
+    /// Full durability, no secrets.
+    pub fn new() -> EngineOptions {
+        EngineOptions::default()
+    }
+
+    /// What an acknowledged event survives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> EngineOptions {
+        self.durability = durability;
+        self
+    }
+
+    /// How the supervisor is started; by default as [`Launcher::find`] says.
+    #[must_use]
+    pub fn launcher(mut self, launcher: Launcher) -> EngineOptions {
+        self.launcher = Some(launcher);
+        self
+    }
+
+    /// A secret for commands' environments. Its value is kept out of everything that is written.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, secret: Secret) -> EngineOptions {
+        self.secrets.insert(name.into(), secret);
+        self
+    }
+
+    /// Opens the journal at `path`, which is made if it does not exist, for driving. Must be called within a tokio
+    /// runtime with I/O and time; steps run on that runtime. With [`Durability::Memory`] the path only names the
+    /// folder beside it for the supervisor.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] when another process drives the journal; [`Kind::Corrupt`] when it is damaged; [`Kind::Io`].
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+        let path = path.as_ref().to_owned();
+        let runtime = Handle::try_current()
+            .map_err(|_| Error::new(Kind::Invalid, "the engine must be opened within a tokio runtime"))?;
+        let (send, receive) = mpsc::channel();
+        let (ready, opened) = oneshot::channel();
+        let inbox = send.clone();
+        std::thread::Builder::new()
+            .name("tidegate".to_owned())
+            .spawn(move || match self.driver(&path, runtime, inbox) {
+                Ok((driver, clock)) => {
+                    if ready.send(Ok(clock)).is_ok() {
+                        driver.run(&receive);
+                    }
+                }
+                Err(error) => {
+                    // Whoever opened it may have stopped waiting.
+                    let _ = ready.send(Err(error));
+                }
+            })
+            .map_err(|error| Error::new(Kind::Io, "can't start the engine's thread").because(error))?;
+        let clock = opened
+            .await
+            .map_err(|_| Error::new(Kind::Internal, "the engine's thread ended while it was opening"))??;
+        Ok(Engine::new(send, clock))
+    }
+
+    fn driver(self, path: &Path, runtime: Handle, inbox: mpsc::Sender<Message>) -> Result<(Driver, Arc<dyn Clock>)> {
+        let start = SystemClock::new(Time::default());
+        let journal: Box<dyn Journal> = match self.durability {
+            Durability::Memory => Box::new(MemoryJournal::new()),
+            durability => Box::new(SqliteJournal::open(path, durability, &start)?),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(journal.last_time()));
+        let epoch = journal.epoch();
+        let memory = self.durability == Durability::Memory;
+        let full = std::path::absolute(path).map_err(|error| {
+            Error::new(Kind::Io, "can't tell the journal's full path").with("path", path.display()).because(error)
+        })?;
+        let supervisor = Supervisor::new(beside(&full, ".supervisor"), self.launcher, epoch);
+        let reports = inbox.clone();
+        let report = Arc::new(move |service: &str, report| {
+            // The driver is gone only when the engine is.
+            let _ = reports.send(Message::Report { service: service.to_owned(), report });
+        });
+        let fleet = Fleet::new(runtime.clone(), supervisor, report);
+        // A release without a directory of its own runs where the program that ships it does, not where the supervisor is.
+        let dir = std::env::current_dir().ok().and_then(|dir| dir.into_os_string().into_string().ok());
+        let kernel = Kernel::open(journal, dir)?;
+        let logs = (!memory).then(|| beside(&full, ".logs"));
+        let mark = full.display().to_string();
+        let secrets = Arc::new(Secrets::new(self.secrets)?);
+        let driver = Driver::new(kernel, Arc::clone(&clock), runtime, inbox, fleet, secrets, mark, logs);
+        Ok((driver, clock))
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

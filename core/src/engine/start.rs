@@ -1,0 +1,157 @@
+//! Starting a run and taking one up: by key, with the definition and params compared.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::define::Functions;
+use crate::engine::driver::{Driver, workshop};
+use crate::engine::log::RunLog;
+use crate::engine::outcome::Outcome;
+use crate::error::{Error, Fault, Kind, Result};
+use crate::journal::StreamId;
+use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, RunStatus, params_hash};
+use crate::time::Time;
+
+/// What is to be started.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    pub(crate) spec: PipelineSpec,
+    pub(crate) functions: Functions,
+    pub(crate) key: Option<String>,
+    pub(crate) params: Value,
+    /// The id if the run is new, and where its chance comes from.
+    pub(crate) id: String,
+    pub(crate) seed: u64,
+    pub(crate) cores: u32,
+    /// Whether failed steps are to run again if the run has ended without success, and who says so.
+    pub(crate) rerun_failed: Option<String>,
+}
+
+/// A run that was started, taken up, or had ended before.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) run: StreamId,
+    pub(crate) log: Arc<RunLog>,
+}
+
+impl Driver {
+    pub(super) fn begin(&mut self, begin: Begin, now: Time) -> Result<Begun> {
+        begin.spec.check()?;
+        check_functions(&begin.spec, &begin.functions)?;
+        let known = match &begin.key {
+            Some(key) => self.kernel.journal().find_run(&begin.spec.name, key)?,
+            None => None,
+        };
+        match known {
+            Some(run) => self.take_up(run, begin, now),
+            None => self.start(begin, now),
+        }
+    }
+
+    fn start(&mut self, begin: Begin, now: Time) -> Result<Begun> {
+        if begin.rerun_failed.is_some() {
+            return Err(Error::new(Kind::NotFound, "there is no such run to be run again")
+                .with("pipeline", &begin.spec.name)
+                .with("key", begin.key.as_deref().unwrap_or("none")));
+        }
+        let run = StreamId::run(&begin.id)?;
+        let log = Arc::new(RunLog::new());
+        let input = RunInput::Start {
+            run: begin.id,
+            key: begin.key,
+            definition: Box::new(begin.spec),
+            params: begin.params.clone(),
+            seed: begin.seed,
+            cores: begin.cores,
+            epoch: self.kernel.journal().epoch(),
+        };
+        self.kernel.create(run.clone());
+        if let Err(error) = self.kernel.input(&run, &input, now) {
+            self.kernel.unload(&run);
+            return Err(error);
+        }
+        let driven = workshop(self, &run, begin.params, begin.functions, Arc::clone(&log));
+        self.runs.insert(run.clone(), driven);
+        Ok(Begun { run, log })
+    }
+
+    fn take_up(&mut self, run: StreamId, begin: Begin, now: Time) -> Result<Begun> {
+        let hash = params_hash(&begin.params);
+        if let Some(driven) = self.runs.get(&run) {
+            let log = Arc::clone(&driven.shop.log);
+            self.check_params(&run, &hash)?;
+            return Ok(Begun { run, log });
+        }
+        let log = Arc::new(RunLog::new());
+        self.kernel.load(&run, |event| log.push(event.seq, event.at, &event.body))?;
+        let taken = self.resume(&run, &begin, &hash, now);
+        match taken {
+            Err(error) => {
+                self.kernel.unload(&run);
+                Err(error)
+            }
+            Ok(false) => {
+                let outcome = self.kernel.run(&run).and_then(Outcome::of);
+                self.kernel.unload(&run);
+                log.end(Some(outcome.ok_or_else(|| Error::new(Kind::Internal, "an ended run has no outcome"))));
+                Ok(Begun { run, log })
+            }
+            Ok(true) => {
+                let driven = workshop(self, &run, begin.params, begin.functions, Arc::clone(&log));
+                self.runs.insert(run.clone(), driven);
+                self.expect_services(&run);
+                Ok(Begun { run, log })
+            }
+        }
+    }
+
+    fn check_params(&self, run: &StreamId, hash: &str) -> Result<()> {
+        let known = self.kernel.run(run).and_then(|state| state.run());
+        if known.is_some_and(|known| known.params_hash() != hash) {
+            return Err(Error::new(Kind::Conflict, "the key belongs to a run with other params")
+                .with("run", run.name())
+                .help("use another key, or the same params"));
+        }
+        Ok(())
+    }
+
+    /// Whether the run goes on.
+    fn resume(&mut self, run: &StreamId, begin: &Begin, hash: &str, now: Time) -> Result<bool> {
+        self.check_params(run, hash)?;
+        let epoch = self.kernel.journal().epoch();
+        let status = self.kernel.run(run).map(|state| state.status());
+        match (status, &begin.rerun_failed) {
+            (Some(RunStatus::Finished(_)), None) => return Ok(false),
+            (Some(RunStatus::Finished(_)), Some(by)) => {
+                self.kernel.input(run, &RunInput::RerunFailed { by: by.clone(), epoch }, now)?;
+            }
+            _ => {
+                let definition = Box::new(begin.spec.clone());
+                self.kernel.input(run, &RunInput::Resume { epoch, definition }, now)?;
+                self.kernel.take_up(run, now)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Every function that the definition names must be registered.
+fn check_functions(spec: &PipelineSpec, functions: &Functions) -> Result<()> {
+    let missing: Vec<Fault> = spec
+        .steps
+        .iter()
+        .enumerate()
+        .filter_map(|(i, step)| match &step.action {
+            ActionSpec::Function { function } if functions.get(function).is_none() => Some(Fault::new(
+                format!("/steps/{i}/action/function"),
+                format!("step {:?} calls a function that is not registered: {function:?}", step.name),
+            )),
+            _ => None,
+        })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format_args!("pipeline {:?}", spec.name), missing))
+}

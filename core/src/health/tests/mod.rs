@@ -1,0 +1,5 @@
+mod cases;
+mod machine;
+mod properties;
+mod spec;
+mod watcher;

@@ -1,0 +1,240 @@
+//! One instance as the proxy holds it: its connections, those of them that are idle, and what is under way on them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::body::Upload;
+use super::config::{Config, Drained, Instance};
+use super::meter::lock;
+
+/// The sending half of a connection to an instance.
+pub(super) type Sender = SendRequest<Upload>;
+
+/// The tasks that drive an instance's connections and tunnels, so that they can be cut.
+#[derive(Default)]
+struct Tasks {
+    closed: bool,
+    next: u64,
+    connections: BTreeMap<u64, Option<AbortHandle>>,
+    tunnels: BTreeMap<u64, Option<AbortHandle>>,
+}
+
+/// An instance with its connections.
+pub(super) struct Upstream {
+    pub(super) instance: Instance,
+    /// Requests and tunnels under way.
+    in_flight: AtomicU64,
+    /// It gets no new requests, and keeps no connections.
+    leaving: AtomicBool,
+    /// Told when the last request of a leaving instance has ended.
+    idle: Notify,
+    pool: Mutex<VecDeque<(Instant, Sender)>>,
+    tasks: Mutex<Tasks>,
+}
+
+impl Upstream {
+    pub(super) fn new(instance: Instance) -> Upstream {
+        Upstream {
+            instance,
+            in_flight: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
+            idle: Notify::new(),
+            pool: Mutex::default(),
+            tasks: Mutex::default(),
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        let tasks = lock(&self.tasks);
+        (tasks.connections.len() + tasks.tunnels.len()) as u64
+    }
+
+    /// No new connections are kept, and the idle ones are closed.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+        let idle = std::mem::take(&mut *lock(&self.pool));
+        drop(idle);
+    }
+
+    /// Waits until nothing is under way, for a leaving instance.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let notified = self.idle.notified();
+            if self.in_flight() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Cuts all that is under way. Nothing can be begun afterwards.
+    pub(super) fn cut(&self) -> Drained {
+        let (connections, tunnels) = {
+            let mut tasks = lock(&self.tasks);
+            tasks.closed = true;
+            (std::mem::take(&mut tasks.connections), std::mem::take(&mut tasks.tunnels))
+        };
+        let tunnels_cut = tunnels.len() as u64;
+        let requests_cut = self.in_flight().saturating_sub(tunnels_cut);
+        for task in connections.values().chain(tunnels.values()).flatten() {
+            task.abort();
+        }
+        Drained { requests_cut, tunnels_cut }
+    }
+
+    /// An idle connection that looks usable, the one used last first.
+    pub(super) fn take(&self, config: &Config) -> Option<Sender> {
+        let mut pool = lock(&self.pool);
+        let limit = Duration::from(config.upstream_idle_timeout);
+        while let Some((since, sender)) = pool.pop_back() {
+            if since.elapsed() < limit && !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose request and answer are over.
+    pub(super) fn put(&self, sender: Sender, limit: usize) {
+        let surplus = {
+            let mut pool = lock(&self.pool);
+            // Under the lock: `leave` either sees this connection or is seen here.
+            if self.is_leaving() || sender.is_closed() || limit == 0 {
+                return;
+            }
+            #[allow(clippy::disallowed_methods, reason = "the age of a real connection")]
+            pool.push_back((Instant::now(), sender));
+            if pool.len() > limit { pool.pop_front() } else { None }
+        };
+        drop(surplus);
+    }
+
+    /// Closes connections that were idle for too long.
+    pub(super) fn sweep(&self, config: &Config) {
+        let limit = Duration::from(config.upstream_idle_timeout);
+        let mut old = Vec::new();
+        let mut pool = lock(&self.pool);
+        while let Some((since, _)) = pool.front() {
+            if since.elapsed() < limit {
+                break;
+            }
+            old.extend(pool.pop_front());
+        }
+        drop(pool);
+        drop(old);
+    }
+
+    /// Opens a connection. The error says in plain words why there is none.
+    pub(super) async fn connect(self: &Arc<Self>, config: &Config) -> Result<Sender, std::io::Error> {
+        let address: SocketAddr = self.instance.address;
+        let stream = tokio::time::timeout(config.connect_timeout.into(), TcpStream::connect(address)).await??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = Builder::new()
+            .max_buf_size(config.max_head_bytes.max(8_192))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
+        let driven = async move {
+            // Its errors reach whoever waits for the answer or reads its body.
+            let _ = connection.with_upgrades().await;
+        };
+        if self.drive(driven, |tasks| &mut tasks.connections) {
+            Ok(sender)
+        } else {
+            Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the instance is gone"))
+        }
+    }
+
+    /// Runs a tunnel; false when the instance was cut.
+    pub(super) fn tunnel(self: &Arc<Self>, tunnel: impl Future<Output = ()> + Send + 'static) -> bool {
+        self.drive(tunnel, |tasks| &mut tasks.tunnels)
+    }
+
+    fn drive(
+        self: &Arc<Self>,
+        work: impl Future<Output = ()> + Send + 'static,
+        of: fn(&mut Tasks) -> &mut BTreeMap<u64, Option<AbortHandle>>,
+    ) -> bool {
+        let id = {
+            let mut tasks = lock(&self.tasks);
+            if tasks.closed {
+                return false;
+            }
+            let id = tasks.next;
+            tasks.next += 1;
+            of(&mut tasks).insert(id, None);
+            id
+        };
+        let entry = Entry { upstream: self.clone(), id, of };
+        // Not under the lock: a runtime that is shutting down drops the task, and with it the entry, right here.
+        let task = tokio::spawn(async move {
+            let _entry = entry;
+            work.await;
+        });
+        let mut tasks = lock(&self.tasks);
+        if tasks.closed {
+            task.abort();
+            return false;
+        }
+        // No entry: it has ended already.
+        if let Some(handle) = of(&mut tasks).get_mut(&id) {
+            *handle = Some(task.abort_handle());
+        }
+        true
+    }
+}
+
+/// Takes a task off the list when it ends.
+struct Entry {
+    upstream: Arc<Upstream>,
+    id: u64,
+    of: fn(&mut Tasks) -> &mut BTreeMap<u64, Option<AbortHandle>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        (self.of)(&mut lock(&self.upstream.tasks)).remove(&self.id);
+    }
+}
+
+/// One request or tunnel under way at an instance.
+pub(super) struct Lease(Arc<Upstream>);
+
+impl Lease {
+    /// Must be called while the instance can't be taken out of the table: under the table's lock.
+    pub(super) fn new(upstream: &Arc<Upstream>) -> Lease {
+        upstream.in_flight.fetch_add(1, Ordering::SeqCst);
+        Lease(upstream.clone())
+    }
+
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_leaving() {
+            self.0.idle.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Counters and latencies since the proxy began, by version.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hdrhistogram::Histogram;
+
+/// The longest latency that is told apart, in microseconds: one hour.
+const LONGEST: u64 = 3_600_000_000;
+
+/// Threads record into different shards, so that they seldom wait for each other.
+const SHARDS: usize = 4;
+
+/// Locks even after a panic in another thread: what these locks guard is whole after every single statement.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is counted for one version.
+pub(super) struct Meter {
+    pub(super) routed: AtomicU64,
+    pub(super) requests: AtomicU64,
+    pub(super) errors: AtomicU64,
+    pub(super) abandoned: AtomicU64,
+    pub(super) ended: AtomicU64,
+    pub(super) retries: AtomicU64,
+    latency: [Mutex<Option<Histogram<u32>>>; SHARDS],
+}
+
+impl Meter {
+    pub(super) fn new() -> Meter {
+        Meter {
+            routed: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            latency: std::array::from_fn(|_| Mutex::new(None)),
+        }
+    }
+
+    /// Records the time to an answer's first byte.
+    pub(super) fn latency(&self, micros: u64) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        }
+        let Some(shard) = SHARD.with(|shard| self.latency.get(*shard)) else { return };
+        let mut shard = lock(shard);
+        if shard.is_none() {
+            // Two significant digits: within 1 %.
+            *shard = Histogram::new_with_bounds(1, LONGEST, 2).ok();
+        }
+        if let Some(histogram) = shard.as_mut() {
+            histogram.saturating_record(micros.clamp(1, LONGEST));
+        }
+    }
+
+    /// Requests that were routed and have not ended.
+    pub(super) fn in_flight(&self) -> u64 {
+        let ended = self.ended.load(Ordering::Acquire);
+        self.routed.load(Ordering::Acquire).saturating_sub(ended)
+    }
+
+    pub(super) fn read(&self) -> VersionStats {
+        let mut all: Option<Histogram<u64>> = Histogram::new_with_bounds(1, LONGEST, 2).ok();
+        for shard in &self.latency {
+            let shard = lock(shard);
+            if let (Some(all), Some(histogram)) = (all.as_mut(), shard.as_ref()) {
+                for bucket in histogram.iter_recorded() {
+                    all.saturating_record_n(bucket.value_iterated_to(), u64::from(bucket.count_at_value()));
+                }
+            }
+        }
+        let latency = all.map(|all| Latency {
+            count: all.len(),
+            p50: all.value_at_quantile(0.5),
+            p90: all.value_at_quantile(0.9),
+            p99: all.value_at_quantile(0.99),
+            p999: all.value_at_quantile(0.999),
+            max: all.max(),
+        });
+        VersionStats {
+            in_flight: self.in_flight(),
+            requests: self.requests.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            latency: latency.unwrap_or_default(),
+        }
+    }
+}
+
+/// What a proxy has counted since it began.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// By version.
+    pub versions: BTreeMap<String, VersionStats>,
+    /// By instance, draining ones included.
+    pub instances: BTreeMap<String, InstanceStats>,
+    /// Clients connected at the moment, tunnels included.
+    pub clients: u64,
+    /// Requests that no instance was ready for (503).
+    pub unrouted: u64,
+    /// Requests that were refused before they were routed (400, 405, 413, 417, 501).
+    pub refused: u64,
+    /// Windows that nobody read in time and that are gone, since the proxy began.
+    pub lost_windows: u64,
+    /// Readings that nobody read in time and that are gone, since the proxy began.
+    pub lost_readings: u64,
+}
+
+/// What was counted for a version, warm-up included. A request counts under the version first drawn for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VersionStats {
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Requests that got an answer, or that failed.
+    pub requests: u64,
+    /// Of these the bad ones.
+    pub errors: u64,
+    /// Requests that the client left (or broke) before the first byte of the answer.
+    pub abandoned: u64,
+    /// How often a request was sent again.
+    pub retries: u64,
+    /// The time from routing to the first byte of the answer.
+    pub latency: Latency,
+}
+
+/// Quantiles of a latency in microseconds, within 1 %; all 0 when nothing was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latency {
+    /// How many were counted.
+    pub count: u64,
+    /// The median.
+    pub p50: u64,
+    /// Nine of ten were no longer.
+    pub p90: u64,
+    /// 99 of 100 were no longer.
+    pub p99: u64,
+    /// 999 of 1,000 were no longer.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// What is known of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceStats {
+    /// The version that it runs.
+    pub version: String,
+    /// Requests and tunnels under way.
+    pub in_flight: u64,
+    /// Open connections to it, idle ones and tunnels included.
+    pub connections: u64,
+    /// Whether it gets no new requests any more.
+    pub draining: bool,
+}

@@ -1,0 +1,147 @@
+//! A run as lines of text, one for each thing that happened.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::machine::Machine;
+use crate::pipeline::{RunEvent, RunMachine, RunOutcome, RunState, StepResult};
+use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, percent};
+use crate::time::{Span, Time};
+
+/// Tells a run line by line: which step runs, how traffic is shared, the evidence against its bound, and in one
+/// sentence why each rollout ended as it did. It is fed the texts that [`Events`](crate::Events) gives.
+#[derive(Debug, Default)]
+pub struct Narrator {
+    state: RunState,
+    began: BTreeMap<String, Time>,
+}
+
+impl Narrator {
+    /// Before the first event.
+    pub fn new() -> Narrator {
+        Narrator::default()
+    }
+
+    /// The lines for one event; usually one, often none. What it can't read it passes over.
+    pub fn lines(&mut self, event: &str) -> Vec<String> {
+        let Ok(value) = serde_json::from_str::<Value>(event) else { return Vec::new() };
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+        match text("kind") {
+            "output" => return vec![format!("  {} | {}", text("step"), text("line"))],
+            "output_missed" => {
+                return vec![format!(
+                    "  ... {} lines of output were missed",
+                    value.get("lines").unwrap_or(&Value::Null)
+                )];
+            }
+            _ => {}
+        }
+        let at = text("at").parse::<Time>().unwrap_or_default();
+        let Ok(event) = serde_json::from_value::<RunEvent>(value) else { return Vec::new() };
+        RunMachine::apply(&mut self.state, &event, at);
+        self.line(&event, at).into_iter().collect()
+    }
+
+    fn line(&mut self, event: &RunEvent, at: Time) -> Option<String> {
+        Some(match event {
+            RunEvent::RunStarted { run, key, definition, .. } => {
+                let key = key.as_ref().map(|key| format!(" ({key})")).unwrap_or_default();
+                format!("{}{key}: run {run} starts", definition.name)
+            }
+            RunEvent::RunResumed { .. } => "resumed: it goes on where it was".to_owned(),
+            RunEvent::StepStarted { step, attempt, .. } => {
+                self.began.insert(step.clone(), at);
+                let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                format!("{step}: started{again}")
+            }
+            RunEvent::StepStopping { step, why, .. } => format!("{step}: stopping, {why}"),
+            RunEvent::StepFinished { step, result, .. } => {
+                let took = self.began.get(step).map(|began| took(at.since(*began))).unwrap_or_default();
+                match result {
+                    StepResult::Succeeded { .. } => format!("{step}: succeeded{took}"),
+                    StepResult::Failed { error } => format!("{step}: failed{took}: {error}"),
+                    StepResult::Cancelled { why } => format!("{step}: cancelled{took}: {why}"),
+                }
+            }
+            RunEvent::StepRetrying { step, at: until, why, .. } => {
+                format!("{step}: failed: {why}; tried again in {}", round(until.since(at)))
+            }
+            RunEvent::StepSkipped { step, reason } => format!("{step}: skipped, {reason}"),
+            RunEvent::StepCutOff { step, attempt } => format!("{step}: attempt {attempt} was cut off"),
+            RunEvent::StepAsks { step, question } => format!("{step}: asks: {question}"),
+            RunEvent::StepResolved { step, by, .. } => format!("{step}: resolved by {by}"),
+            RunEvent::CancelRequested { by, reason } => format!("cancelled by {by}: {reason}"),
+            RunEvent::RunReopened { by, steps, .. } => format!("run again by {by}: {}", steps.join(", ")),
+            RunEvent::RunFinished { outcome } => match outcome {
+                RunOutcome::Succeeded => "the run succeeded".to_owned(),
+                RunOutcome::Failed => "the run failed".to_owned(),
+                RunOutcome::Cancelled => "the run was cancelled".to_owned(),
+            },
+            RunEvent::Rollout { step, event } => {
+                let rollout = self.state.run()?.rollout(step)?;
+                format!("{step}: {}", rollout_line(rollout, event)?)
+            }
+        })
+    }
+}
+
+fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
+    let version = state.version();
+    Some(match event {
+        RolloutEvent::Started { start } => {
+            let over = start.from.stable.as_ref().map(|stable| format!(" over {stable}")).unwrap_or_default();
+            format!("{} of {} begins{over}", start.version, start.terms.service)
+        }
+        RolloutEvent::MoveBegan { step, .. } => match step {
+            Move::Route { weights } if weights.is_empty() => "no traffic".to_owned(),
+            Move::Route { weights } => {
+                let share = |(version, share): (&String, &u32)| format!("{version} {}", percent(*share));
+                format!("traffic {}", weights.iter().map(share).collect::<Vec<_>>().join(", "))
+            }
+            Move::Scale { version, replicas } => format!("{version} on {replicas} processes"),
+            Move::Retire { version } => format!("{version} is drained and ends"),
+            Move::Gate { gate: Gate::Approval } => "waits for a promotion".to_owned(),
+            Move::Gate { .. } => doing(step),
+            Move::Promote { .. } => return None,
+        },
+        RolloutEvent::WindowJudged { counts, .. } => {
+            let seen = state.explanation()?;
+            let former = state.former().unwrap_or("before");
+            format!(
+                "{version} {} bad of {}, {former} {} of {}; evidence {} of {}",
+                counts.canary.errors,
+                counts.canary.requests,
+                counts.stable.errors,
+                counts.stable.requests,
+                seen.evidence,
+                seen.bound
+            )
+        }
+        RolloutEvent::Verdict { verdict, sentence, .. } => format!("{verdict}: {sentence}"),
+        RolloutEvent::Held { why, .. } => format!("held: {why}"),
+        RolloutEvent::HoldEnded => "goes on".to_owned(),
+        RolloutEvent::GateOpened { by, reason } => format!("promoted on by {by}: {reason}"),
+        RolloutEvent::Paused { pause } => format!("paused: {}", pause.reason),
+        RolloutEvent::Resumed { by, reason } => format!("resumed by {by}: {reason}"),
+        RolloutEvent::TurnedBack { reason, .. } => format!("turns back: {reason}"),
+        RolloutEvent::Promoted { version: Some(version), .. } => format!("{version} is promoted"),
+        RolloutEvent::Promoted { version: None, .. } => "the first release is taken back".to_owned(),
+        RolloutEvent::WorldLost { what } => format!("lost: {what}; it is brought back"),
+        RolloutEvent::WorldRestored => "what was lost is back".to_owned(),
+        RolloutEvent::Finished { outcome, reason } => format!("{}: {reason}", outcome.as_str().replace('_', " ")),
+        _ => return None,
+    })
+}
+
+fn took(span: Span) -> String {
+    if span < Span::millis(100) { String::new() } else { format!(" after {}", round(span)) }
+}
+
+fn round(span: Span) -> String {
+    if span < Span::seconds(100) {
+        format!("{}.{} s", span.0 / 1_000, span.0 % 1_000 / 100)
+    } else {
+        Span::seconds(span.0 / 1_000).to_string()
+    }
+}

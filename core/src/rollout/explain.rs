@@ -1,0 +1,127 @@
+//! Why, in one sentence.
+
+use super::machine::RolloutState;
+use super::plan::{Gate, Move};
+use crate::service::Outcome;
+
+/// A share in percent, from hundredths of a percent: `25 %`, `0.5 %`.
+pub fn percent(share: u32) -> String {
+    match (share / 100, share % 100) {
+        (whole, 0) => format!("{whole} %"),
+        (whole, part) if part % 10 == 0 => format!("{whole}.{} %", part / 10),
+        (whole, part) => format!("{whole}.{part:02} %"),
+    }
+}
+
+/// What a move does, as the end of "while …".
+pub fn doing(step: &Move) -> String {
+    match step {
+        Move::Scale { version, replicas } => format!("scaling {version} to {replicas}"),
+        Move::Route { weights } => {
+            let shares: Vec<String> =
+                weights.iter().map(|(version, share)| format!("{version} {}", percent(*share))).collect();
+            if shares.is_empty() {
+                "taking all traffic off".to_owned()
+            } else {
+                format!("routing {}", shares.join(", "))
+            }
+        }
+        Move::Gate { gate: Gate::Health { version, replicas } } => format!("waiting for {replicas} ready of {version}"),
+        Move::Gate { gate: Gate::Pause { span } } => format!("pausing for {span}"),
+        Move::Gate { gate: Gate::Analysis { bake } } => format!("analysing for {bake}"),
+        Move::Gate { gate: Gate::Approval } => "waiting for a promotion".to_owned(),
+        Move::Promote { version: Some(version) } => format!("promoting {version}"),
+        Move::Promote { version: None } => "taking the first release back".to_owned(),
+        Move::Retire { version } => format!("retiring {version}"),
+    }
+}
+
+/// A version's last trouble with its last lines: `; v2 exited with code 3: "no such table"`.
+fn trouble(state: &RolloutState, version: &str) -> String {
+    let seen = state.seen.as_ref();
+    if let Some(what) = seen.and_then(|seen| seen.trouble.as_ref()) {
+        return format!("; {what}");
+    }
+    let trouble = seen.and_then(|seen| seen.versions.get(version)).and_then(|sight| sight.trouble.as_ref());
+    let Some(trouble) = trouble else { return String::new() };
+    let lines = trouble.last_lines.join(" | ");
+    let lines = if lines.is_empty() { String::new() } else { format!(": {lines:?}") };
+    format!("; {version} {}{lines}", trouble.what)
+}
+
+/// The new version's processes end again and again.
+pub(super) fn crashes(state: &RolloutState, restarts: u32) -> String {
+    let version = state.version();
+    format!("processes of {version} ended {restarts} times{}", trouble(state, version))
+}
+
+/// The present move, or a hold within it, took too long.
+pub(super) fn too_long(state: &RolloutState) -> String {
+    let doing = state.step().map(doing).unwrap_or_default();
+    let patience = state.patience();
+    if let Some(hold) = state.held.as_ref().filter(|_| state.is_watching()) {
+        return format!("{} for {patience} while {doing}{}", hold.why, trouble(state, state.version()));
+    }
+    let version = match state.step() {
+        Some(Move::Scale { version, .. } | Move::Gate { gate: Gate::Health { version, .. } }) => version,
+        _ => state.version(),
+    };
+    let ready = match state.step() {
+        Some(Move::Gate { gate: Gate::Health { version, .. } }) => format!(", with {} ready", state.ready(version)),
+        _ => String::new(),
+    };
+    format!("{doing} took longer than {patience}{ready}{}", trouble(state, version))
+}
+
+/// The way back can't be walked to its end.
+pub(super) fn stuck(state: &RolloutState) -> String {
+    let version = state.version();
+    let former = state.former().unwrap_or("what was before");
+    let doing = state.step().map(doing).unwrap_or_default();
+    let turned = turned(state);
+    let trouble = trouble(state, former);
+    format!(
+        "{version} can't be taken back to {former}: {doing} took longer than {}{trouble}; both are kept; it went back because of: {turned}",
+        state.patience()
+    )
+}
+
+/// How it ended.
+pub(super) fn end(state: &RolloutState, outcome: Outcome) -> String {
+    let version = state.version();
+    let share = state.turned.as_ref().map_or(0, |(_, _, share)| *share);
+    let left = match (&state.left_running, &state.lost) {
+        (Some(left), _) => format!("; processes of {left} have not ended in time"),
+        (None, Some(what)) => format!("; the world was lost and is not whole again in time: {what}"),
+        (None, None) => String::new(),
+    };
+    match outcome {
+        Outcome::Promoted => {
+            let how = match (state.former(), &state.verdict) {
+                (None, _) => "the first release".to_owned(),
+                (Some(former), _) if former == version => "what was left beside it is gone".to_owned(),
+                (Some(_), Some(sentence)) => sentence.clone(),
+                (Some(former), None) => format!("in place of {former}"),
+            };
+            format!("{version} promoted: {how}{left}")
+        }
+        Outcome::RolledBack => format!("{version} rolled back at {}: {}{left}", percent(share), turned(state)),
+        Outcome::Aborted => format!("{version} aborted at {} {}{left}", percent(share), turned(state)),
+        Outcome::Stuck => format!("{version} was taken back at {}: {}{left}", percent(share), turned(state)),
+    }
+}
+
+fn turned(state: &RolloutState) -> String {
+    state.turned.as_ref().map_or_else(String::new, |(_, reason, _)| reason.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_shown_as_people_write_them() {
+        let shown: Vec<String> = [0, 2_500, 50, 1_250, 3_333, 105, 10_000].map(percent).into();
+        assert_eq!(shown, ["0 %", "25 %", "0.5 %", "12.5 %", "33.33 %", "1.05 %", "100 %"]);
+    }
+}

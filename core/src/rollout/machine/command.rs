@@ -1,0 +1,72 @@
+//! What people say to a rollout.
+
+use serde::{Deserialize, Serialize};
+
+use super::advance::Draft;
+use crate::error::{Error, Kind, Result};
+use crate::rollout::event::{Cause, Pause, RolloutEvent};
+use crate::rollout::plan::{Gate, Move};
+
+/// Something that somebody says to a rollout, from the program, the command line or the dashboard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// What.
+    pub verb: Verb,
+    /// Who.
+    pub by: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What can be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Opens the present gate: an approval, or a pause or analysis before its time. Ends a pause, too.
+    Promote,
+    /// Begins no further move. What was begun is completed, and the judge goes on.
+    Pause,
+    /// Goes on after a pause.
+    Resume,
+    /// Goes back, from any point.
+    Abort,
+    /// As abort: while a rollout is under way, the version to revert to is the one before it.
+    Revert,
+}
+
+pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
+    let state = &draft.state;
+    let refuse =
+        |what: &str, help: &str| Err(Error::new(Kind::Conflict, format!("{what}: {}", state.version())).help(help));
+    if let Some((outcome, _)) = &state.finished {
+        let what = format!("the rollout is over ({})", outcome.as_str());
+        return refuse(&what, "to go back to a former version, start a revert");
+    }
+    let (by, reason) = (asked.by.clone(), asked.reason.clone());
+    let back = state.back;
+    match asked.verb {
+        // On the way back already: nothing to add.
+        Verb::Abort | Verb::Revert if back => {}
+        Verb::Abort | Verb::Revert => {
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            draft.turn_back(Cause::Abort, format!("by {by}{why}"));
+        }
+        Verb::Pause | Verb::Resume | Verb::Promote if back => {
+            return refuse("the rollout is on its way back", "it can't be stopped there");
+        }
+        Verb::Pause if state.paused.as_ref().is_some_and(|pause| pause.by.is_some()) => {}
+        Verb::Pause => draft.push(RolloutEvent::Paused { pause: Pause { by: Some(by), reason } }),
+        Verb::Resume if state.paused.is_none() => {
+            return refuse("the rollout is not paused", "promote opens a gate that waits");
+        }
+        Verb::Resume => draft.push(RolloutEvent::Resumed { by, reason }),
+        Verb::Promote => match state.step() {
+            Some(Move::Gate { gate: Gate::Pause { .. } | Gate::Analysis { .. } | Gate::Approval }) if state.begun => {
+                draft.push(RolloutEvent::GateOpened { by, reason });
+            }
+            _ => return refuse("no gate waits that a promotion could open", "wait until the present move is done"),
+        },
+    }
+    Ok(())
+}

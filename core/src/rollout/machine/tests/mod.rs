@@ -1,0 +1,6 @@
+//! The rollout machine against a virtual world: scenarios first, then what must always hold.
+
+mod harness;
+mod properties;
+mod scenarios;
+mod world;

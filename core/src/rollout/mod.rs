@@ -1,0 +1,19 @@
+//! Rollouts: how a new version takes over from the old one, and how it goes back.
+
+mod event;
+mod explain;
+mod machine;
+mod plan;
+mod spec;
+mod strategy;
+mod terms;
+
+pub use event::{Cause, Pause, RolloutEvent, Seen, Sight, Start};
+pub use explain::{doing, percent};
+pub use machine::{
+    Begin, Command, Hold, Request, RolloutEffect, RolloutInput, RolloutMachine, RolloutState, Verb, service_events,
+};
+pub use plan::{FULL, Gate, Layout, Move, replicas_for, way_back};
+pub use spec::{PromoteSpec, RevertSpec, RolloutSpec, StrategySpec};
+pub use strategy::plan;
+pub use terms::{Strategy, Terms};

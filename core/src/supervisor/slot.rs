@@ -1,0 +1,53 @@
+//! An instance as its service sees it.
+
+use tokio::sync::watch;
+
+use crate::service::{DesiredVersion, Release};
+use crate::time::Span;
+
+use super::instance::Order;
+
+/// An instance as the service sees it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// What it runs.
+    pub(super) release: Release,
+    /// Its place within its version.
+    pub(super) place: u32,
+    /// Where it is told what to do.
+    pub(super) orders: watch::Sender<Order>,
+    /// Whether it has a process.
+    pub(super) running: bool,
+    /// Whether it gets traffic.
+    pub(super) ready: bool,
+    /// Whether it is surplus.
+    pub(super) leaving: bool,
+    /// It leaves with the proxy, which waits for what is under way at it.
+    pub(super) closing: bool,
+    /// How long what is under way at it may take to end.
+    pub(super) drain: Span,
+    /// How long after SIGTERM it is killed.
+    pub(super) grace: Span,
+}
+
+impl Slot {
+    /// One whose instance has just been told to run.
+    pub(super) fn new(version: &DesiredVersion, place: u32, orders: watch::Sender<Order>) -> Slot {
+        Slot {
+            release: version.release.clone(),
+            place,
+            orders,
+            running: false,
+            ready: false,
+            leaving: false,
+            closing: false,
+            drain: version.drain,
+            grace: version.grace,
+        }
+    }
+
+    /// Whether the desired versions, as they now are, have no place for it.
+    pub(super) fn is_surplus(&self, version: Option<&DesiredVersion>) -> bool {
+        version.is_none_or(|version| version.release != self.release || self.place >= version.replicas)
+    }
+}

@@ -1,0 +1,54 @@
+//! The engine from outside: what a Rust user writes.
+
+use tidegate::{Engine, Pipeline, Status};
+
+fn journal(dir: &std::path::Path) -> std::path::PathBuf {
+    dir.join("release.db")
+}
+
+#[tokio::test]
+async fn a_run_ends_once_and_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = dir.path().join("ran");
+    let mut release = Pipeline::new("release");
+    let script = format!("echo built >> {}; echo hello", ran.display());
+    let build = release.shell("build", script).text();
+    let count = release.function("count", &build, |_, text: String| async move { Ok::<_, std::io::Error>(text.len()) });
+    let double = release.blocking("double", (&count, &build), |_, (n, _): (usize, String)| Ok::<_, String>(2 * n));
+
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let outcome = engine.run(&release).key("v1").await.unwrap();
+    assert_eq!(outcome.status, Status::Succeeded, "{outcome:?}");
+    assert_eq!(outcome.value(&double).unwrap(), 10);
+    let again = engine.run(&release).key("v1").await.unwrap();
+    assert_eq!(again, outcome);
+    engine.close().await.unwrap();
+
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let later = engine.run(&release).key("v1").await.unwrap();
+    assert_eq!(later, outcome);
+    let other = engine.run(&release).key("v1").params(1).await.unwrap_err();
+    assert!(other.to_string().contains("other params"), "{other}");
+    engine.close().await.unwrap();
+    assert_eq!(std::fs::read_to_string(ran).unwrap(), "built\n");
+}
+
+#[tokio::test]
+async fn a_failure_skips_what_needs_it_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p");
+    let bad = p.shell("bad", "echo last words >&2; exit 3");
+    let _ = p.command("never", ["true"]).after(&bad);
+    let _ = p.command("other", ["true"]);
+    let _ = p.command("missing", ["no-such-program-here"]);
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let outcome = engine.run(&p).await.unwrap();
+    assert_eq!(outcome.status, Status::Failed);
+    let reason = |step: &str| outcome.steps[step].reason.clone().unwrap_or_default();
+    assert_eq!(reason("bad"), "exited with code 3");
+    assert_eq!(outcome.steps["bad"].last_lines, ["last words"]);
+    assert_eq!(reason("never"), "needs bad, which failed");
+    assert!(reason("missing").contains("PATH"), "{}", reason("missing"));
+    assert_eq!(outcome.steps["other"].status, tidegate::StepStatus::Succeeded);
+    engine.close().await.unwrap();
+}

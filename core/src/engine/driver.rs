@@ -180,7 +180,10 @@ impl Driver {
         }
         let longest = if self.runs.is_empty() { LONGEST_WAIT } else { INBOX };
         match self.kernel.deadline() {
-            Some(deadline) => longest.min(deadline.since(self.clock.now()).into()),
+            // A machine that is due and decides nothing must not spin.
+            Some(deadline) => {
+                longest.min(Duration::from(deadline.since(self.clock.now())).max(Duration::from_millis(1)))
+            }
             None => longest,
         }
     }

@@ -2,12 +2,14 @@
 //!
 //! It makes a [`PipelineSpec`](crate::pipeline::PipelineSpec) and a set of [`Functions`]; all checks happen there.
 
+mod finite;
 mod function;
 mod inputs;
 mod pipeline;
 mod rollout;
 mod step;
 
+pub(crate) use finite::check_finite;
 pub use function::{Context, Function, Functions};
 pub use inputs::Inputs;
 pub use pipeline::Pipeline;

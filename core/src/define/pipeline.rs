@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::define::check_finite;
 use crate::define::step::Steps;
 use crate::define::{Context, Function, Functions, Inputs, Promoted, Ran, Rollout, StepRef};
 use crate::pipeline::{ActionSpec, Cause, Output, PipelineSpec, StepError, StepSpec};
@@ -74,7 +75,8 @@ impl Pipeline {
     /// A step that calls an async function with the outputs of earlier steps: `()` for none, `&a`, or `(&a, &b)`.
     ///
     /// Its error may be anything that can be shown; a [`StepError`] is recorded as it is. A panic fails the step, with
-    /// the panic's message, and nothing else.
+    /// the panic's message, and nothing else; where it panicked is told by the program's own panic hook, which is left
+    /// as it is. A NaN or an infinity in what it returns is an error with its path: JSON has no word for them.
     pub fn function<I, F, Fut, T, E>(&mut self, name: &str, inputs: I, function: F) -> StepRef<T>
     where
         I: Inputs,
@@ -184,8 +186,11 @@ where
 
 fn encode<T: Serialize, E: Display + 'static>(result: Result<T, E>) -> Result<Value, StepError> {
     match result {
-        Ok(value) => serde_json::to_value(value)
-            .map_err(|error| StepError::new(Cause::BadValue, format!("can't be written as JSON: {error}"))),
+        Ok(value) => {
+            check_finite(&value).map_err(|found| StepError::new(Cause::BadValue, found))?;
+            serde_json::to_value(value)
+                .map_err(|error| StepError::new(Cause::BadValue, format!("can't be written as JSON: {error}")))
+        }
         Err(error) => Err(match (&error as &dyn Any).downcast_ref::<StepError>() {
             Some(error) => error.clone(),
             // The alternate form makes errors that know their causes show them.

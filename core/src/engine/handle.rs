@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::define::{Functions, Pipeline};
+use crate::define::{Functions, Pipeline, check_finite};
 use crate::engine::command::Command;
 use crate::engine::driver::Message;
 use crate::engine::kernel::Kernel;
@@ -172,9 +172,11 @@ impl Start {
 
     /// What the run is given. Params are part of a key's identity: the same key with others is an error.
     pub fn params(mut self, params: impl Serialize) -> Start {
-        match serde_json::to_value(params) {
-            Ok(params) => self.params = params,
-            Err(error) => self.fault = Some(Error::new(Kind::Invalid, "the params are not JSON").because(error)),
+        let not_json = || Error::new(Kind::Invalid, "the params are not JSON");
+        match (check_finite(&params), serde_json::to_value(&params)) {
+            (Ok(()), Ok(params)) => self.params = params,
+            (Err(found), _) => self.fault = Some(not_json().because(found)),
+            (_, Err(error)) => self.fault = Some(not_json().because(error)),
         }
         self
     }

@@ -116,6 +116,13 @@ impl Driver {
         Ok(())
     }
 
+    fn check_definition(&self, run: &StreamId, spec: &PipelineSpec) -> Result<()> {
+        match self.kernel.run(run).and_then(|state| state.run()) {
+            Some(known) => known.check_definition(spec),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the run goes on.
     fn resume(&mut self, run: &StreamId, begin: &Begin, hash: &str, now: Time) -> Result<bool> {
         self.check_params(run, hash)?;
@@ -124,6 +131,7 @@ impl Driver {
         match (status, &begin.rerun_failed) {
             (Some(RunStatus::Finished(_)), None) => return Ok(false),
             (Some(RunStatus::Finished(_)), Some(by)) => {
+                self.check_definition(run, &begin.spec)?;
                 self.kernel.input(run, &RunInput::RerunFailed { by: by.clone(), epoch }, now)?;
             }
             _ => {

@@ -62,7 +62,7 @@ pub(super) fn decide(state: &RunState, input: &Input, now: Time) -> Result<(Vec<
     match input {
         Input::Start { .. } => {}
         Input::Resume { epoch, definition } => {
-            same_definition(run, definition)?;
+            run.check_definition(definition)?;
             if run.outcome.is_some() {
                 return Ok((Vec::new(), 0));
             }
@@ -154,14 +154,20 @@ fn follow(state: &RunState, mut events: Vec<Event>, kept: &[usize], now: Time) -
     Ok((events, work))
 }
 
-fn same_definition(run: &Run, definition: &PipelineSpec) -> Result<()> {
-    let difference = difference(run.pipeline.spec(), definition);
-    if difference.is_empty() {
-        return Ok(());
+impl Run {
+    /// Whether a definition is the one that the run was started with.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] with what differs.
+    pub fn check_definition(&self, definition: &PipelineSpec) -> Result<()> {
+        let difference = difference(self.pipeline.spec(), definition);
+        if difference.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Conflict, format!("the pipeline has changed since the run started:\n{difference}\n"))
+            .with("run", &self.id)
+            .help("run the pipeline as it was, or start a run with another key"))
     }
-    Err(Error::new(Kind::Conflict, format!("the pipeline has changed since the run started:\n{difference}\n"))
-        .with("run", &run.id)
-        .help("run the pipeline as it was, or start a run with another key"))
 }
 
 pub(super) fn find(run: &Run, step: &str) -> Result<usize> {

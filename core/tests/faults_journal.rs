@@ -1,0 +1,117 @@
+//! A journal that is damaged, or driven by somebody else.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::Site;
+use tidegate::error::Kind;
+use tidegate::journal::{DamageKind, Durability, Reader};
+use tidegate::{Engine, EngineOptions, Pipeline, Status};
+
+fn pipeline(word: &str) -> Pipeline {
+    let mut p = Pipeline::new("p");
+    let _ = p.shell("say", format!("echo {word}")).text();
+    p
+}
+
+/// Changes a word wherever it is stored, as a bad disk or a curious hand would.
+fn flip(path: &Path, word: &str) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let places: Vec<usize> =
+        bytes.windows(word.len()).enumerate().filter(|(_, w)| *w == word.as_bytes()).map(|(i, _)| i).collect();
+    assert!(!places.is_empty(), "{word} is stored");
+    for place in places {
+        bytes[place] ^= 1;
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_flipped_byte_is_named_and_writing_is_refused() {
+    let site = Site::new();
+    let engine = site.open().await;
+    for word in ["anteater", "badger"] {
+        assert_eq!(engine.run(&pipeline(word)).key(&word[..1]).await.unwrap().status, Status::Succeeded);
+    }
+    assert!(engine.verify().await.unwrap().damages.is_empty());
+    let ids = engine.runs(10).await.unwrap();
+    let hurt = ids.iter().find(|row| row.index.key == "b").unwrap().stream.clone();
+    engine.close().await.unwrap();
+    flip(&site.journal(), "badger");
+
+    let verified = Reader::open(&site.journal()).unwrap().verify().unwrap();
+    let damage = verified.damages.iter().find(|damage| damage.kind == DamageKind::Changed).unwrap();
+    assert_eq!((damage.stream.as_ref(), damage.seq), (Some(&hurt), Some(1)), "{verified:?}");
+    let error = Engine::open(site.journal()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+    assert!(error.to_string().contains(hurt.as_str()), "{error}");
+    site.end().await;
+}
+
+/// Opens the journal in a process of its own, which then waits to be killed.
+#[tokio::test]
+async fn hold() {
+    let Ok(path) = std::env::var("TIDEGATE_TEST_HOLD") else { return };
+    let _engine = Engine::open(path).await.unwrap();
+    #[allow(clippy::print_stdout, reason = "the other process waits for it")]
+    {
+        println!("held");
+    }
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn another_process_that_drives_is_named() {
+    let site = Site::new();
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hold", "--nocapture"])
+        .env("TIDEGATE_TEST_HOLD", site.journal())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("held")));
+    let error = Engine::open(site.journal()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    let text = error.to_string();
+    assert!(text.contains(&format!("pid: {}", other.id())) && text.contains("host: "), "{text}");
+    assert!(text.contains("since: 20"), "{text}");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // The lock ends with its process.
+    site.open().await.close().await.unwrap();
+    site.end().await;
+}
+
+#[tokio::test]
+async fn one_process_may_drive_two_journals_but_none_twice() {
+    let (left, right) = (Site::new(), Site::new());
+    let (a, b) = (left.open().await, right.open().await);
+    let error = Engine::open(left.journal()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(error.to_string().contains(&format!("pid: {}", std::process::id())), "{error}");
+    let (left_said, right_said) = tokio::join!(async { a.run(&pipeline("left")).key("k").await.unwrap() }, async {
+        b.run(&pipeline("right")).key("k").await.unwrap()
+    },);
+    assert_eq!((&left_said.steps["say"].value, &right_said.steps["say"].value), (&"left".into(), &"right".into()));
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+    left.end().await;
+    right.end().await;
+}
+
+#[tokio::test]
+async fn a_journal_in_memory_leaves_no_file() {
+    let site = Site::new();
+    let open = || async { EngineOptions::new().durability(Durability::Memory).open(site.journal()).await.unwrap() };
+    let (a, b) = (open().await, open().await);
+    assert_eq!(a.run(&pipeline("a")).key("k").await.unwrap().steps["say"].value, "a");
+    assert_eq!(b.run(&pipeline("b")).key("k").await.unwrap().steps["say"].value, "b");
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+    assert_eq!(std::fs::read_dir(site.path()).unwrap().count(), 0);
+    site.end().await;
+}

@@ -1,6 +1,6 @@
 //! The engine from outside: what a Rust user writes.
 
-use tidegate::{Engine, Pipeline, Status};
+use tidegate::{Command, Engine, Pipeline, Status, StepAnswer, StepStatus};
 
 fn journal(dir: &std::path::Path) -> std::path::PathBuf {
     dir.join("release.db")
@@ -50,5 +50,35 @@ async fn a_failure_skips_what_needs_it_and_nothing_else() {
     assert_eq!(reason("never"), "needs bad, which failed");
     assert!(reason("missing").contains("PATH"), "{}", reason("missing"));
     assert_eq!(outcome.steps["other"].status, tidegate::StepStatus::Succeeded);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_is_asked_for_after_an_answer_knows_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p").max_parallel(20);
+    let names: Vec<String> = (0..20).map(|i| format!("once-{i}")).collect();
+    for name in &names {
+        let _ = p
+            .function(name, (), |context, ()| async move {
+                context.stopped().await;
+                Err::<(), _>("stopped")
+            })
+            .once();
+    }
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let _ = engine.run(&p).key("k").start().await.unwrap();
+    engine.close().await.unwrap();
+
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().status, Status::Asking);
+    for name in &names {
+        let answer = StepAnswer::Done { value: 1.into() };
+        run.send(Command::Resolve { step: name.clone(), answer, by: "ann".to_owned() }).await.unwrap();
+        let outcome = run.outcome().await.unwrap();
+        assert_eq!(outcome.steps[name].status, StepStatus::Succeeded, "{name}");
+    }
+    assert_eq!(run.outcome().await.unwrap().status, Status::Succeeded);
     engine.close().await.unwrap();
 }

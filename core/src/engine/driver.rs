@@ -285,13 +285,15 @@ impl Driver {
                         driven.shop.log.push(event.seq, event.at, &event.body);
                     }
                 }
+                // First: who asks for the outcome after a command was acknowledged must not find the one of before.
+                self.tell_outcomes(&touched);
                 for ack in self.acks.drain(..) {
                     ack(Ok(()));
                 }
                 for effect in committed.effects {
                     self.act(effect);
                 }
-                self.end_runs(&touched);
+                self.let_go(&touched);
                 Ok(())
             }
             Err(error) => {
@@ -394,12 +396,18 @@ impl Driver {
         }
     }
 
-    /// Tells observers of runs that ended, stopped or go on, and lets go of those that ended.
-    fn end_runs(&mut self, touched: &BTreeSet<StreamId>) {
+    /// Tells observers of runs that ended, stopped or go on.
+    fn tell_outcomes(&self, touched: &BTreeSet<StreamId>) {
         for run in touched {
             let (Some(driven), Some(state)) = (self.runs.get(run), self.kernel.run(run)) else { continue };
             driven.shop.log.end(Outcome::of(state).map(Ok));
-            if matches!(state.status(), RunStatus::Finished(_)) {
+        }
+    }
+
+    /// Lets go of runs that have ended.
+    fn let_go(&mut self, touched: &BTreeSet<StreamId>) {
+        for run in touched {
+            if self.kernel.run(run).is_some_and(|state| matches!(state.status(), RunStatus::Finished(_))) {
                 self.runs.remove(run);
                 self.kernel.unload(run);
             }

@@ -22,6 +22,8 @@ load: sends HTTP requests at a fixed rate and counts every answer
   --new-connection-share S    share of requests on a connection of their own, 0 to 1 (0)
   --observe-header NAME       the header that tells versions apart (x-version)
   --report FILE               cumulative counts as JSON, replaced every 200 ms
+  --answers FILE              a line for each request: when it was due, sent and ended (microseconds since 1970), the
+                              status or why there is none, the version
   --json                      only the JSON line, no text for people
 
 SIGTERM, SIGINT or the end of the time stops it: requests under way are finished, and the summary is printed as one line
@@ -66,6 +68,7 @@ pub(crate) struct Args {
     pub(crate) new_connection_share: f64,
     pub(crate) version_header: HeaderName,
     pub(crate) report: Option<PathBuf>,
+    pub(crate) answers: Option<PathBuf>,
     pub(crate) json: bool,
 }
 
@@ -77,7 +80,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Args, Refusal>
     let mut args = args.peekable();
     let mut url = "http://127.0.0.1:8080/".to_owned();
     let (mut rate, mut connections, mut timeout, mut share) = (100.0, 16.0, 10.0, 0.0);
-    let (mut seconds, mut until_stdin_closes, mut json, mut report) = (None, false, false, None);
+    let (mut seconds, mut until_stdin_closes, mut json, mut report, mut answers) = (None, false, false, None, None);
     let (mut mix, mut post_path) = (vec![Shape::Get], "/orders".to_owned());
     let mut body = r#"{"item":"tea","quantity":2}"#.to_owned();
     let mut header = "x-version".to_owned();
@@ -100,6 +103,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Args, Refusal>
                     "--body" => body = value()?,
                     "--observe-header" => header = value()?,
                     "--report" => report = Some(PathBuf::from(value()?)),
+                    "--answers" => answers = Some(PathBuf::from(value()?)),
                     _ => return Err(wrong(format!("no such option: {name}"))),
                 }
             }
@@ -130,6 +134,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Args, Refusal>
         new_connection_share: share,
         version_header: header.parse().map_err(|error| wrong(format!("--observe-header {header}: {error}")))?,
         report,
+        answers,
         json,
     })
 }

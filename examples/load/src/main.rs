@@ -2,6 +2,7 @@
 //! when a request was due, so that a server that stalls can't hide it. It never sends a request twice.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod args;
 mod client;
 mod report;

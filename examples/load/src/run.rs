@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::answers::{Answers, Times};
 use crate::args::{Args, LONGEST, Until};
 use crate::client::Client;
 use crate::report;
@@ -29,6 +30,7 @@ struct Shared {
     started: AtomicU64,
     reopened: AtomicU64,
     stats: Mutex<Stats>,
+    answers: Option<Mutex<Answers>>,
 }
 
 impl Shared {
@@ -40,12 +42,18 @@ impl Shared {
 
 /// Sends requests until it is told to stop, lets those under way end, and gives the summary.
 pub(crate) async fn run(args: &Args) -> Result<Value, Failed> {
+    let start = Instant::now();
+    let answers = match &args.answers {
+        Some(path) => Some(Mutex::new(Answers::create(path, start)?)),
+        None => None,
+    };
     let shared = Arc::new(Shared {
-        start: Instant::now(),
+        start,
         next: AtomicU64::new(0),
         started: AtomicU64::new(0),
         reopened: AtomicU64::new(0),
         stats: Mutex::new(Stats::new()?),
+        answers,
     });
     let (stop, stopped) = watch::channel(false);
     // Handlers stand before the first request: a signal at once is not lost.
@@ -60,7 +68,10 @@ pub(crate) async fn run(args: &Args) -> Result<Value, Failed> {
     let elapsed = shared.start.elapsed();
     stop.send_replace(true);
     for worker in workers {
-        worker.await?;
+        worker.await??;
+    }
+    if let Some(answers) = &shared.answers {
+        answers.lock().unwrap_or_else(PoisonError::into_inner).finish()?;
     }
     // Over before the last report is written, so that no older one replaces it.
     match reported {
@@ -94,7 +105,7 @@ fn own_connection(i: u64, share: f64) -> bool {
     ((i + 1) as f64 * share).floor() > (i as f64 * share).floor()
 }
 
-async fn work(args: Args, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn work(args: Args, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Result<(), String> {
     let total = due_by(&args, Duration::MAX);
     let mut client = Client::new(&args);
     loop {
@@ -110,10 +121,16 @@ async fn work(args: Args, shared: Arc<Shared>, mut stopped: watch::Receiver<bool
         }
         shared.started.fetch_add(1, Ordering::Relaxed);
         let shape = args.mix[(i % args.mix.len() as u64) as usize];
+        let sent = Instant::now();
         let result = client.exchange(shape, own_connection(i, args.new_connection_share)).await;
-        shared.stats().record(&result, due.elapsed());
+        let ended = Instant::now();
+        shared.stats().record(&result, ended - due);
+        if let Some(answers) = &shared.answers {
+            answers.lock().unwrap_or_else(PoisonError::into_inner).add(Times { due, sent, ended }, &result)?;
+        }
     }
     shared.reopened.fetch_add(client.reopened, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Waits for what ends the run, and says what it was.

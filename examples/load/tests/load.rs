@@ -132,6 +132,34 @@ async fn another_process_reads_phases_until_standard_input_closes() {
 }
 
 #[tokio::test]
+async fn each_answer_has_a_line_with_its_times() {
+    let server = Server::start(Manner::EveryTenthFails).await;
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("answers-{}", std::process::id()));
+    let wall = || std::time::UNIX_EPOCH.elapsed().unwrap().as_micros();
+    let before = wall();
+    let summary = summary(load(&server.url(), &format!("--rate 100 --seconds 0.5 --answers {}", file.display()))).await;
+    let after = wall();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let (mut bad, mut lines) = (0, 0);
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [due, sent, ended] = [0, 1, 2].map(|i| fields[i].parse::<u128>().unwrap());
+        assert!(before <= due && due <= sent && sent < ended && ended <= after, "{before} {line} {after}");
+        assert_eq!(fields[4], "v2");
+        bad += u64::from(fields[3] == "500");
+        lines += 1;
+    }
+    assert_eq!((&summary["requests"], &summary["failed"]), (&json!(lines), &json!(bad)), "{summary}");
+
+    drop(server);
+    let child = load("http://127.0.0.1:1/", "--seconds 0.2 --answers /dev/full");
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/dev/full"));
+}
+
+#[tokio::test]
 async fn a_signal_lets_requests_under_way_end() {
     let server = Server::start(Manner::Slow(Duration::from_millis(700))).await;
     let child = load(&server.url(), "--rate 20 --seconds 60 --connections 8");

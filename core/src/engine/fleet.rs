@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -141,6 +142,8 @@ async fn look_after(service: String, mut orders: watch::Receiver<Order>, supervi
 struct View {
     /// Whether the world was looked at once.
     looked: bool,
+    /// How many supervisors had been started then.
+    starts: u64,
     applied: u64,
     seen: Option<Observed>,
     window: u64,
@@ -166,11 +169,13 @@ impl View {
         let client = supervisor.client().await?;
         let last_reading = self.readings.back().map_or(0, |reading| reading.number);
         let held = client.observe(service, self.window, last_reading).await?;
+        // A call finds a dead supervisor's successor by itself; only the count of starts shows that there was one.
+        let starts = supervisor.starts(&client);
+        let successor = self.looked && starts != self.starts;
         let known = if self.looked { self.applied } else { order.known };
-        self.looked = true;
-        self.failing = false;
-        if held.observed.generation == 0 && known > 0 {
-            self.applied = 0;
+        (self.looked, self.starts, self.failing) = (true, starts, false);
+        if known > 0 && (successor || held.observed.generation == 0) {
+            self.applied = held.observed.generation;
             self.seen = None;
             report(service, Report::Lost("the supervisor that held its processes and proxy is gone".to_owned()));
         } else {
@@ -219,11 +224,13 @@ pub(crate) struct Supervisor {
     launcher: Option<Launcher>,
     epoch: u64,
     client: Mutex<Option<Arc<Client>>>,
+    /// Supervisors started by clients that were let go of.
+    started_before: AtomicU64,
 }
 
 impl Supervisor {
     pub(crate) fn new(dir: std::path::PathBuf, launcher: Option<Launcher>, epoch: u64) -> Supervisor {
-        Supervisor { dir, launcher, epoch, client: Mutex::new(None) }
+        Supervisor { dir, launcher, epoch, client: Mutex::new(None), started_before: AtomicU64::new(0) }
     }
 
     async fn client(&self) -> Result<Arc<Client>> {
@@ -241,6 +248,12 @@ impl Supervisor {
     }
 
     async fn forget(&self) {
-        *self.client.lock().await = None;
+        if let Some(client) = self.client.lock().await.take() {
+            self.started_before.fetch_add(client.starts(), Ordering::Relaxed);
+        }
+    }
+
+    fn starts(&self, client: &Client) -> u64 {
+        self.started_before.load(Ordering::Relaxed) + client.starts()
     }
 }

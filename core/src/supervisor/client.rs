@@ -1,6 +1,7 @@
 //! The driver's side.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -30,6 +31,8 @@ pub struct Client {
     launcher: Option<Launcher>,
     /// Taken out while a request is under way, so that one that was dropped half way leaves no wire out of step.
     wire: Mutex<Option<Wire>>,
+    /// How many supervisors this client has started.
+    starts: AtomicU64,
 }
 
 impl Client {
@@ -55,10 +58,16 @@ impl Client {
     }
 
     async fn open(dir: &Path, launcher: Option<Launcher>, epoch: Option<u64>) -> Result<Client> {
-        let client = Client { folder: Folder::open(dir)?, epoch, launcher, wire: Mutex::new(None) };
+        let client =
+            Client { folder: Folder::open(dir)?, epoch, launcher, wire: Mutex::new(None), starts: AtomicU64::new(0) };
         let wire = client.reach().await?;
         *client.wire.lock().await = Some(wire);
         Ok(client)
+    }
+
+    /// How often this client found no supervisor and started one: after the first time, something was lost each time.
+    pub fn starts(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed)
     }
 
     /// Asks for the whole desired state of a service. Returns when it is taken up; [`Client::observe`] tells when it is
@@ -163,6 +172,7 @@ impl Client {
             return Ok(wire);
         }
         let started = launcher.start(&self.folder, self.epoch.unwrap_or(0))?;
+        self.starts.fetch_add(1, Ordering::Relaxed);
         loop {
             if let Some(wire) = self.greet().await? {
                 return Ok(wire);

@@ -22,8 +22,15 @@ pub mod time;
 pub use define::{Context, Function, Functions, Inputs, Judge, Pipeline, Promoted, Ran, Rollout, StepRef};
 pub use engine::{
     Command, Engine, EngineOptions, Events, Lines, Outcome, Run, Start, Status, StepAnswer, StepOutcome, StepStatus,
+    block_on,
 };
 pub use error::{Error, Fault, Kind, Result};
 pub use secret::Secret;
 pub use service::Release;
 pub use supervisor::supervise_if_asked;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct ReadmeExamples;

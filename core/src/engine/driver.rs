@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -29,6 +29,8 @@ const INBOX: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How many messages go into one commit at most, so that a flood can't hold an acknowledgement back for ever.
 const BATCH: usize = 4_096;
+/// How long closing waits for attempts to end. What takes longer is killed when the host's runtime ends.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// How often a commit that failed is tried again before the engine gives up.
 const TRIES: u32 = 8;
 
@@ -72,6 +74,8 @@ pub(crate) struct Driver {
     pub(super) mark: String,
     pub(super) logs: Option<std::path::PathBuf>,
     acks: Vec<Ack>,
+    /// Runs that were started or taken up since the last commit.
+    pub(super) begun: Vec<StreamId>,
     /// Inputs of the world since the last commit: it won't repeat them if that fails.
     reported: Vec<(StreamId, RunInput)>,
     /// Those that are to be fed again.
@@ -108,6 +112,7 @@ impl Driver {
             mark,
             logs,
             acks: Vec::new(),
+            begun: Vec::new(),
             reported: Vec::new(),
             again: VecDeque::new(),
             failures: 0,
@@ -132,6 +137,7 @@ impl Driver {
                 let open = Error::new(Kind::Cancelled, "the engine was closed while the run was under way")
                     .help("start it again under the same key: it goes on where it was");
                 self.end_logs(&open);
+                self.await_attempts(messages);
                 drop(self.fleet);
                 let closed = self.kernel.into_journal().close();
                 if let Some(reply) = reply {
@@ -143,6 +149,26 @@ impl Driver {
                 tracing::error!(%error, "the journal can't be written; the engine stops");
                 self.end_logs(&error);
             }
+        }
+    }
+
+    /// Waits, for a bounded time, until the attempts that were told to stop are gone.
+    fn await_attempts(&mut self, messages: &Receiver<Message>) {
+        let end = Instant::now() + CLOSE_WITHIN;
+        while self.runs.values().any(|driven| !driven.attempts.is_empty()) {
+            let left = end.saturating_duration_since(Instant::now());
+            match messages.recv_timeout(left) {
+                Ok(Message::Outcome { run, step, attempt, .. }) => self.forget_attempt(&run, &step, attempt),
+                // Whoever else asks finds the engine closed.
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn forget_attempt(&mut self, run: &StreamId, step: &str, attempt: u32) {
+        if let Some(driven) = self.runs.get_mut(run) {
+            driven.attempts.retain(|name, known| name != step || known.attempt != attempt);
         }
     }
 
@@ -205,9 +231,7 @@ impl Driver {
                 });
             }
             Message::Outcome { run, step, attempt, token, outcome } => {
-                if let Some(driven) = self.runs.get_mut(&run) {
-                    driven.attempts.retain(|name, known| *name != step || known.attempt != attempt);
-                }
+                self.forget_attempt(&run, &step, attempt);
                 self.world(run, RunInput::StepOutcome { step, attempt, token, outcome }, now);
             }
             Message::Report { service, report } => self.report(&service, report, now),
@@ -261,6 +285,14 @@ impl Driver {
     fn read_inbox(&mut self, now: Time) -> Result<()> {
         for item in self.kernel.journal().inbox()? {
             if !self.runs.contains_key(&item.stream) {
+                // It waits for the run to be taken up, unless that can never be.
+                if !self.kernel.journal().unfinished()?.iter().any(|row| row.stream == item.stream) {
+                    tracing::warn!(
+                        stream = item.stream.as_str(),
+                        "a command for a run that is over, or was never, is dropped"
+                    );
+                    self.kernel.take(item.id);
+                }
                 continue;
             }
             let done = serde_json::from_slice::<Command>(&item.body)
@@ -279,6 +311,7 @@ impl Driver {
             Ok(committed) => {
                 self.failures = 0;
                 self.reported.clear();
+                self.begun.clear();
                 let touched = committed.events.iter().map(|event| event.stream.clone()).collect();
                 for event in &committed.events {
                     if let Some(driven) = self.runs.get(&event.stream) {
@@ -302,6 +335,11 @@ impl Driver {
                 let text = error.to_string();
                 for ack in self.acks.drain(..) {
                     ack(Err(Error::new(error.kind(), "it could not be recorded").because(text.clone()).retry_later()));
+                }
+                // Their starters were told that they did not start; a later start takes them up anew.
+                for run in self.begun.drain(..) {
+                    self.runs.remove(&run);
+                    self.kernel.unload(&run);
                 }
                 if fatal {
                     return Err(error);

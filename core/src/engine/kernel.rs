@@ -90,6 +90,14 @@ impl Kernel {
         self.runs.get(run).map(|slot| &slot.state)
     }
 
+    /// The run of a pipeline with a key among those that are driven here, recorded or about to be.
+    pub(crate) fn find(&self, pipeline: &str, key: &str) -> Option<StreamId> {
+        let same = |slot: &Slot<RunState>| {
+            slot.state.run().is_some_and(|run| run.key() == Some(key) && run.pipeline().spec().name == pipeline)
+        };
+        self.runs.iter().find(|(_, slot)| same(slot)).map(|(run, _)| run.clone())
+    }
+
     pub(crate) fn service(&self, name: &str) -> Option<&ServiceState> {
         self.services.get(name).map(|slot| &slot.state)
     }

@@ -10,6 +10,7 @@ mod log;
 mod logs;
 mod open;
 mod outcome;
+mod runtime;
 mod start;
 
 pub use command::{Command, StepAnswer};
@@ -17,3 +18,4 @@ pub use handle::{Engine, Run, Start};
 pub use log::{EventText, Events, Lines};
 pub use open::EngineOptions;
 pub use outcome::{Outcome, Status, StepOutcome, StepStatus};
+pub use runtime::block_on;

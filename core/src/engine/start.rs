@@ -40,7 +40,11 @@ impl Driver {
         begin.spec.check()?;
         check_functions(&begin.spec, &begin.functions)?;
         let known = match &begin.key {
-            Some(key) => self.kernel.journal().find_run(&begin.spec.name, key)?,
+            // A run that was started a moment ago may not be durable yet.
+            Some(key) => match self.kernel.find(&begin.spec.name, key) {
+                Some(run) => Some(run),
+                None => self.kernel.journal().find_run(&begin.spec.name, key)?,
+            },
             None => None,
         };
         match known {
@@ -73,6 +77,7 @@ impl Driver {
         }
         let driven = workshop(self, &run, begin.params, begin.functions, Arc::clone(&log));
         self.runs.insert(run.clone(), driven);
+        self.begun.push(run.clone());
         Ok(Begun { run, log })
     }
 
@@ -100,6 +105,7 @@ impl Driver {
             Ok(true) => {
                 let driven = workshop(self, &run, begin.params, begin.functions, Arc::clone(&log));
                 self.runs.insert(run.clone(), driven);
+                self.begun.push(run.clone());
                 self.expect_services(&run);
                 Ok(Begun { run, log })
             }

@@ -1,5 +1,6 @@
 //! Why, in one sentence.
 
+use super::event::Cause;
 use super::machine::RolloutState;
 use super::plan::{Gate, Move};
 use crate::service::Outcome;
@@ -112,7 +113,11 @@ pub(super) fn end(state: &RolloutState, outcome: Outcome) -> String {
 }
 
 fn turned(state: &RolloutState) -> String {
-    state.turned.as_ref().map_or_else(String::new, |(_, reason, _)| reason.clone())
+    match &state.turned {
+        Some((Cause::Harm, reason, _)) => format!("the sequential judge condemned its {reason}"),
+        Some((_, reason, _)) => reason.clone(),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -139,10 +139,12 @@ impl RolloutState {
         self.start.as_ref().filter(|_| judging).and_then(|start| start.terms.judge.as_ref())
     }
 
-    /// Whether what was asked last is what the world last showed.
+    /// Whether what was asked last is what the world last showed. Where nothing is to be served, it does not matter
+    /// that nothing can be.
     pub(super) fn in_force(&self) -> bool {
+        let idle = self.layout.weights.is_empty();
         self.seen.as_ref().is_some_and(|seen| {
-            seen.generation == self.generation && seen.epoch == self.epoch && seen.trouble.is_none()
+            seen.generation == self.generation && (idle || (seen.epoch == self.epoch && seen.trouble.is_none()))
         })
     }
 

@@ -74,7 +74,7 @@ fn a_bad_canary_goes_back_with_the_evidence_in_one_sentence() {
     driver.ship(judged(canary(&[25.0, 50.0], "2m")), "v3");
     assert_eq!(driver.run(400), Outcome::RolledBack);
     let reason = driver.reason();
-    assert!(reason.starts_with("v3 rolled back at 25 %: errors"), "{reason}");
+    assert!(reason.starts_with("v3 rolled back at 25 %: the sequential judge condemned its errors: "), "{reason}");
     for part in [" on v3 (", " against ", " on v2 (", "; evidence ", " passed the bound of 100 (alpha 1 %)"] {
         assert!(reason.contains(part), "{part:?} in {reason}");
     }

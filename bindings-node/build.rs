@@ -1,0 +1,5 @@
+//! Tells the linker how an addon of Node is linked.
+
+fn main() {
+    napi_build::setup();
+}

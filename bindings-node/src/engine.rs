@@ -1,0 +1,266 @@
+//! The engine and its runtime.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+use serde::Deserialize;
+use tidegate::journal::Durability;
+use tidegate::pipeline::PipelineSpec;
+use tidegate::supervisor::Launcher;
+use tidegate::{Command, EngineOptions, Error, Functions, Kind, Secret};
+use tokio::runtime::Handle;
+
+use crate::call::{Calls, JsFunction, Listener, Registry, Reply};
+use crate::closed;
+use crate::promise::{Promise, parse, text};
+use crate::run::NativeRun;
+use crate::threads::Threads;
+
+/// How long closing waits for steps that are ending, and how long the end of Node does.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+const EXIT_WITHIN: Duration = Duration::from_secs(2);
+/// How long threads may take to end once their tasks are gone.
+const JOIN_WITHIN: Duration = Duration::from_secs(1);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenOptions {
+    #[serde(default)]
+    durability: Durability,
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    supervisor: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StartOptions {
+    key: Option<String>,
+    params: serde_json::Value,
+    rerun_failed: Option<String>,
+}
+
+/// What closing takes away.
+struct Open {
+    threads: Threads,
+    engine: tidegate::Engine,
+}
+
+impl Open {
+    /// Closes the journal, gives steps the time to end, and ends the threads. Not for a thread of the runtime.
+    fn close(self, calls: &Calls, within: Duration) -> tidegate::Result<()> {
+        let Open { threads, engine } = self;
+        let closed = threads.handle().block_on(async {
+            let late = || Error::new(Kind::Io, "closing took too long; nothing that was recorded is lost");
+            tokio::time::timeout(within, engine.close()).await.unwrap_or_else(|_| Err(late()))
+        });
+        threads.idle(within);
+        calls.give_up();
+        threads.join(JOIN_WITHIN);
+        closed
+    }
+}
+
+struct Shared {
+    open: Mutex<Option<Open>>,
+    calls: Arc<Calls>,
+}
+
+impl Shared {
+    fn take(&self) -> Option<Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An engine with a runtime of its own.
+#[napi]
+pub struct NativeEngine {
+    shared: Arc<Shared>,
+}
+
+/// Resolves to an engine. `listener` is given each message as JSON text.
+#[napi]
+pub(crate) fn open<'env>(
+    env: &'env Env,
+    path: String,
+    options: String,
+    listener: Listener,
+) -> napi::Result<Object<'env>> {
+    let (promise, object) = Promise::<NativeEngine>::new(env)?;
+    let calls = Calls::new(listener);
+    match engine_options(&options).and_then(|options| Ok((options, Threads::start(2)?))) {
+        Err(error) => promise.settle_with(Err(error), |_, engine| Ok(engine)),
+        Ok((options, threads)) => {
+            threads.handle().clone().spawn(async move {
+                let opened = options.open(path).await;
+                let opened = opened.map(|engine| (Open { threads, engine }, calls));
+                promise.settle_with(opened, |env, (open, calls)| {
+                    let shared = Arc::new(Shared { open: Mutex::new(Some(open)), calls });
+                    // Node may end with the engine open: it is closed within a bound, by whoever ends the environment.
+                    let known = Arc::downgrade(&shared);
+                    env.add_env_cleanup_hook(known, |known| {
+                        if let Some(shared) = known.upgrade()
+                            && let Some(open) = shared.take()
+                        {
+                            // There is nobody left to be told of an error, and nothing recorded is lost by it.
+                            let _ = open.close(&shared.calls, EXIT_WITHIN);
+                        }
+                    })?;
+                    Ok(NativeEngine { shared })
+                });
+            });
+        }
+    }
+    Ok(object)
+}
+
+fn engine_options(text: &str) -> tidegate::Result<EngineOptions> {
+    let options: OpenOptions = parse(text, "the engine's options")?;
+    let mut builder = EngineOptions::new().durability(options.durability);
+    if let Some((program, args)) = options.supervisor.split_first() {
+        let launcher = Launcher { program: program.into(), args: args.to_vec(), env: BTreeMap::new() };
+        builder = builder.launcher(launcher);
+    }
+    for (name, value) in options.secrets {
+        builder = builder.secret(name, Secret::new(value)?);
+    }
+    Ok(builder)
+}
+
+#[napi]
+impl NativeEngine {
+    /// Resolves to a run that was started or taken up. `functions` are the names in JavaScript's registry of that
+    /// number.
+    #[napi]
+    pub fn start<'env>(
+        &self,
+        env: &'env Env,
+        spec: String,
+        functions: Vec<String>,
+        registry: u32,
+        options: String,
+    ) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<NativeRun>::new(env)?;
+        let registry = Arc::new(Registry::new(registry, Arc::clone(&self.shared.calls)));
+        let Some((handle, engine)) = self.parts() else {
+            promise.settle_with(Err(closed()), |_, run| Ok(run));
+            return Ok(object);
+        };
+        let mut registered = Functions::new();
+        for name in functions {
+            let function = JsFunction { name: name.clone(), registry: Arc::clone(&registry) };
+            registered.insert(name, Arc::new(function));
+        }
+        let begin = async move {
+            let spec: PipelineSpec = parse(&spec, "the pipeline")?;
+            let options: StartOptions = parse(&options, "the run's options")?;
+            let mut start = engine.run_spec(spec, registered).params(options.params);
+            if let Some(key) = options.key {
+                start = start.key(key);
+            }
+            if let Some(by) = options.rerun_failed {
+                start = start.rerun_failed(by);
+            }
+            start.start().await
+        };
+        let driven = handle.clone();
+        handle.spawn(async move {
+            let begun = begin.await;
+            promise.settle_with(begun, |_, run| Ok(NativeRun::new(run, driven)));
+        });
+        Ok(object)
+    }
+
+    /// Answers a call by its number.
+    #[napi]
+    pub fn finish(&self, id: i64, reply: String) {
+        let reply = parse::<Reply>(&reply, "the answer of a function").unwrap_or_else(|error| Reply::broken(&error));
+        if let Ok(id) = u64::try_from(id) {
+            self.shared.calls.finish(id, reply);
+        }
+    }
+
+    /// Resolves once a command to a run is recorded.
+    #[napi]
+    pub fn send<'env>(&self, env: &'env Env, run: String, command: String) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move {
+            let command: Command = parse(&command, "the command")?;
+            engine.send(&run, command).await?;
+            text(&())
+        })
+    }
+
+    /// Resolves to the latest runs.
+    #[napi]
+    pub fn runs<'env>(&self, env: &'env Env, limit: u32) -> napi::Result<Object<'env>> {
+        self.ask(env, move |engine| async move { text(&engine.runs(limit as usize).await?) })
+    }
+
+    /// Ends all versions of a service and its proxy; resolves when that is recorded.
+    #[napi]
+    pub fn remove_service<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move {
+            engine.remove_service(&name).await?;
+            text(&())
+        })
+    }
+
+    /// Resolves to what is known of a service; `null` when nothing is.
+    #[napi]
+    pub fn service<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move { text(&engine.service(&name).await?) })
+    }
+
+    /// Resolves to what checking the whole journal found.
+    #[napi]
+    pub fn verify<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move { text(&engine.verify().await?) })
+    }
+
+    /// Removes the events of a run that has ended.
+    #[napi]
+    pub fn prune<'env>(&self, env: &'env Env, run: String) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move {
+            engine.prune(&run).await?;
+            text(&())
+        })
+    }
+
+    /// Ends what runs of steps and closes the journal; a second time does nothing.
+    #[napi]
+    pub fn close<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<String>::new(env)?;
+        let Some(open) = self.shared.take() else {
+            promise.settle(text(&()));
+            return Ok(object);
+        };
+        let calls = Arc::clone(&self.shared.calls);
+        // Not on the runtime, which ends here.
+        std::thread::spawn(move || promise.settle(open.close(&calls, CLOSE_WITHIN).and_then(|()| text(&()))));
+        Ok(object)
+    }
+
+    fn parts(&self) -> Option<(Handle, tidegate::Engine)> {
+        let open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(|open| (open.threads.handle().clone(), open.engine.clone()))
+    }
+
+    fn ask<'env, F>(&self, env: &'env Env, work: impl FnOnce(tidegate::Engine) -> F) -> napi::Result<Object<'env>>
+    where
+        F: Future<Output = tidegate::Result<String>> + Send + 'static,
+    {
+        let (promise, object) = Promise::<String>::new(env)?;
+        match self.parts() {
+            None => promise.settle(Err(closed())),
+            Some((handle, engine)) => {
+                let work = work(engine);
+                handle.spawn(async move { promise.settle(work.await) });
+            }
+        }
+        Ok(object)
+    }
+}

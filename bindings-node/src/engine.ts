@@ -1,0 +1,204 @@
+/** The engine: it drives runs over one journal. */
+
+import { fileURLToPath } from 'node:url'
+import { Calls } from './calls.js'
+import { fromCore } from './convert.js'
+import { cancelOnCtrlC } from './interrupt.js'
+import { native, type NativeEngine, unwrap } from './native.js'
+import type { Outcome } from './outcome.js'
+import type { Pipeline } from './pipeline.js'
+import { Run, somebody } from './run.js'
+import { encode } from './values.js'
+
+/** How an engine is opened. */
+export interface EngineOptions {
+  /**
+   * What a recorded event survives: `full` (the default) loss of power, `relaxed` a crash of the process, `memory`
+   * nothing.
+   */
+  readonly durability?: 'full' | 'relaxed' | 'memory'
+  /** Secrets for commands' environments, by name; see `secret`. Their values are kept out of all that is written. */
+  readonly secrets?: Readonly<Record<string, string>>
+}
+
+/** How a run is started. */
+export interface StartOptions {
+  /**
+   * The same key of the same pipeline is the same run. One that was cut off goes on; one that ended has its recorded
+   * outcome and runs nothing.
+   */
+  readonly key?: string
+  /** What the run is given, as JSON. The same key with other params is an error. */
+  readonly params?: unknown
+  /**
+   * Cancels the run. Aborted before the start, nothing is started; later, the run is cancelled as by `Run.cancel`, and
+   * waiting for its outcome rejects with the signal's reason once it has ended.
+   */
+  readonly signal?: AbortSignal
+  /** If the run has ended without success: run again what failed, was skipped or cancelled. Who says so is recorded. */
+  readonly rerunFailed?: boolean | { readonly by: string }
+}
+
+/** How a run is started and waited for. */
+export interface RunOptions extends StartOptions {
+  /** Whether Ctrl-C cancels it; see `cancelOnCtrlC`. No by default: signals are the program's own. */
+  readonly ctrlC?: boolean
+}
+
+/** A run in the journal. */
+export interface RunRow {
+  /** The run's id. */
+  readonly run: string
+  /** The pipeline's name. */
+  readonly pipeline: string
+  /** The run's key. */
+  readonly key: string
+  /** When it was started. */
+  readonly started: Date
+  /** Its status for people, such as `running`. */
+  readonly status: string
+  /** Whether nothing more will happen. */
+  readonly finished: boolean
+}
+
+/** What is known of a service. */
+export interface ServiceState {
+  /** The service's name. */
+  readonly name: string
+  /** The version that counts as good; `null` before the first release. */
+  readonly stable: string | null
+  /** Versions that were stable before and can be reverted to, the latest first. */
+  readonly kept: readonly string[]
+  /** Processes by version, as last asked for. */
+  readonly sizes: Readonly<Record<string, number>>
+  /** Shares of traffic in hundredths of a percent, by version, as last asked for. */
+  readonly weights: Readonly<Record<string, number>>
+  /** The rollout that holds the service. */
+  readonly claim: { readonly run: string; readonly step: string; readonly version: string } | null
+  /** What was lost of the world and has not been seen whole since. */
+  readonly lost: string | null
+  /** How the last rollout ended: the version, the outcome and the reason. */
+  readonly last: readonly [version: string, outcome: string, reason: string] | null
+}
+
+/** What a check of the whole journal found. */
+export interface Verified {
+  /** Streams that were checked. */
+  readonly streams: number
+  /** Events that were checked. */
+  readonly events: number
+  /** Commits that were checked. */
+  readonly commits: number
+  /** What is wrong; empty when nothing is. */
+  readonly damages: readonly {
+    readonly kind: string
+    readonly stream: string | null
+    readonly seq: number | null
+    readonly detail: string
+  }[]
+  /** How much more is wrong than is listed. */
+  readonly unlisted: number
+}
+
+/**
+ * Drives runs over one journal, which no other process may drive meanwhile. Threads of its own do the work; functions of
+ * steps are called on this thread's event loop. An open engine does not keep the process alive, waiting for a run does.
+ */
+export class Engine {
+  readonly #native: NativeEngine
+  readonly #calls: Calls
+
+  private constructor(engine: NativeEngine, calls: Calls) {
+    this.#native = engine
+    this.#calls = calls
+  }
+
+  /**
+   * Opens the journal at `path`, which is made if it does not exist.
+   *
+   * @throws TidegateError `busy` when another process drives the journal, `corrupt` when it is damaged.
+   */
+  static async open(path: string, options: EngineOptions = {}): Promise<Engine> {
+    const supervise = fileURLToPath(new URL('supervise.js', import.meta.url))
+    const supervisor = [process.execPath, supervise, '{dir}']
+    const calls = new Calls((id, reply) => engine.finish(id, reply))
+    const listener = (message: string): void => calls.take(message)
+    const engine = unwrap(await native.open(path, JSON.stringify({ ...options, supervisor }), listener))
+    return new Engine(engine, calls)
+  }
+
+  /**
+   * Starts a run, or takes it up, and resolves as soon as that is recorded.
+   *
+   * @throws TidegateError `invalid` with every fault of the definition; `conflict` when the key belongs to a run with
+   * another definition or other params; the signal's reason when it is aborted already.
+   */
+  async start(pipeline: Pipeline, options: StartOptions = {}): Promise<Run> {
+    const { key, params, signal, rerunFailed } = options
+    signal?.throwIfAborted()
+    const functions = pipeline.functions()
+    const spec = JSON.stringify(pipeline)
+    const asked = typeof rerunFailed === 'object' ? rerunFailed.by : rerunFailed === true ? somebody() : null
+    const begin = `{"key":${JSON.stringify(key ?? null)},"params":${encode(params, 'params')},"rerun_failed":${JSON.stringify(asked)}}`
+    const registry = this.#calls.register(functions)
+    const run = unwrap(await this.#native.start(spec, [...functions.keys()], registry, begin))
+    return new Run(this.#native, run, signal)
+  }
+
+  /** Starts a run, or takes it up, and waits until it has ended or stopped to ask. A failed run is an outcome too. */
+  async run(pipeline: Pipeline, options: RunOptions = {}): Promise<Outcome> {
+    const run = await this.start(pipeline, options)
+    const stop = options.ctrlC === true ? cancelOnCtrlC(run) : undefined
+    try {
+      return await run.outcome()
+    } finally {
+      stop?.[Symbol.dispose]()
+    }
+  }
+
+  /** The latest runs, newest first; 100 of them by default. */
+  async runs(options: { readonly limit?: number } = {}): Promise<RunRow[]> {
+    const rows = JSON.parse(unwrap(await this.#native.runs(options.limit ?? 100))) as {
+      stream: string
+      index: { pipeline: string; key: string; started: number; status: string; finished: boolean }
+    }[]
+    return rows.map(({ stream, index }) => ({
+      run: stream.replace(/^run\//, ''),
+      ...index,
+      started: new Date(index.started),
+    }))
+  }
+
+  /** What is known of a service; `null` when nothing is. */
+  async service(name: string): Promise<ServiceState | null> {
+    const state = JSON.parse(unwrap(await this.#native.service(name))) as object | null
+    return state === null ? null : fromCore<ServiceState>('ServiceState', state, {})
+  }
+
+  /** Ends all versions of a service and its proxy, and forgets what could be reverted to. */
+  async removeService(name: string): Promise<void> {
+    unwrap(await this.#native.removeService(name))
+  }
+
+  /** Checks the whole journal. Damage is a result, not an error. */
+  async verify(): Promise<Verified> {
+    return JSON.parse(unwrap(await this.#native.verify())) as Verified
+  }
+
+  /** Removes the events of a run that has ended; what remains still verifies. */
+  async prune(run: string): Promise<void> {
+    unwrap(await this.#native.prune(run))
+  }
+
+  /**
+   * Ends what runs of steps (for which it waits 5 s at most), leaves runs to be taken up again and services as they are,
+   * and closes the journal. A second time does nothing.
+   */
+  async close(): Promise<void> {
+    unwrap(await this.#native.close())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

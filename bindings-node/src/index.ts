@@ -1,0 +1,78 @@
+/**
+ * Ships software safely from inside your own program: typed pipelines, health checks and rollouts over one embedded,
+ * durable journal.
+ *
+ * ```ts
+ * const release = new Pipeline('release')
+ * const build = release.command('build', ['npm', 'run', 'build'])
+ * const image = release.step('package', { after: [build] }, async (ctx): Promise<Release> => ({
+ *   version: 'v1.4.2',
+ *   command: ['node', 'dist/shop.js'],
+ * }))
+ * release.rollout('ship', canary('shop', { steps: [5, 25, 50], bake: '2m', serve, judge: sequential() }), { release: image })
+ *
+ * const engine = await Engine.open('release.db')
+ * const outcome = await engine.run(release, { key: 'v1.4.2' })   // again with the same key: resumes
+ * ```
+ */
+
+export { Check, type CheckFunction, type Found, type Transition, type Verdict } from './check.js'
+export type { Duration } from './convert.js'
+export {
+  Engine,
+  type EngineOptions,
+  type RunOptions,
+  type RunRow,
+  type ServiceState,
+  type StartOptions,
+  type Verified,
+} from './engine.js'
+export { type Fault, type Kind, PermanentError, TidegateError } from './errors.js'
+export type {
+  Fact,
+  OutputLine,
+  OutputMissed,
+  Question,
+  Recorded,
+  RolloutEvent,
+  RunEvent,
+  SkipReason,
+  StepError,
+  StepResult,
+  StopWhy,
+} from './events.js'
+export { cancelOnCtrlC } from './interrupt.js'
+export type {
+  BlueGreenOptions,
+  CanaryOptions,
+  CheckOptions,
+  CommandProbeOptions,
+  HttpOptions,
+  Judge,
+  JudgeOptions,
+  Probe,
+  ProcessOptions,
+  RetryOptions,
+  RevertOptions,
+  Rollout,
+  RolloutOptions,
+  ServeOptions,
+} from './options.js'
+export { Outcome, type StepOutcome } from './outcome.js'
+export { Pipeline, type PipelineOptions } from './pipeline.js'
+export { blueGreen, canary, command, http, sequential, tcp } from './rollout.js'
+export { Run, type Saying, type StepAnswer } from './run.js'
+export { Secret, secret } from './secret.js'
+export type { Release, State, Status, StepStatus, When } from './spec.js'
+export {
+  type CommandOptions,
+  type Context,
+  type FunctionOptions,
+  type Need,
+  type Shipped,
+  Step,
+  type StepOptions,
+  type Value,
+  type Values,
+} from './step.js'
+export { type Returned, type Stored, ValueError } from './values.js'

@@ -1,0 +1,94 @@
+//! A run: its events and its outcome.
+
+use std::sync::Arc;
+
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+use tidegate::Events;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use crate::promise::{Promise, text};
+
+/// A run that the engine drives.
+#[napi]
+pub struct NativeRun {
+    run: tidegate::Run,
+    handle: Handle,
+}
+
+impl NativeRun {
+    pub(crate) fn new(run: tidegate::Run, handle: Handle) -> NativeRun {
+        NativeRun { run, handle }
+    }
+}
+
+#[napi]
+impl NativeRun {
+    /// The run's id.
+    #[napi(getter)]
+    pub fn id(&self) -> String {
+        self.run.id().to_owned()
+    }
+
+    /// Resolves to the outcome.
+    #[napi]
+    pub fn outcome<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<String>::new(env)?;
+        let run = self.run.clone();
+        self.handle.spawn(async move {
+            let outcome = run.outcome().await;
+            promise.settle(outcome.and_then(|outcome| text(&outcome)));
+        });
+        Ok(object)
+    }
+
+    /// The run's events from its beginning, and its output from now on.
+    #[napi]
+    pub fn events(&self) -> NativeEvents {
+        NativeEvents { events: Arc::new(Mutex::new(self.run.events())), handle: self.handle.clone() }
+    }
+}
+
+/// One observer of a run.
+#[napi]
+pub struct NativeEvents {
+    events: Arc<Mutex<Events>>,
+    handle: Handle,
+}
+
+#[napi]
+impl NativeEvents {
+    /// Resolves to the next events, at most so many; none at the end.
+    #[napi]
+    pub fn next_batch<'env>(&self, env: &'env Env, most: u32) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<Vec<String>>::new(env)?;
+        let events = Arc::clone(&self.events);
+        self.handle.spawn(async move {
+            let batch = events.lock().await.next_batch(most as usize).await;
+            promise.settle(Ok(batch.iter().map(|event| event.to_string()).collect()));
+        });
+        Ok(object)
+    }
+}
+
+/// Tells a run as lines for people.
+#[napi]
+pub struct NativeNarrator(tidegate::report::Narrator);
+
+#[napi]
+impl NativeNarrator {
+    /// Before the first event.
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default, reason = "it is made from JavaScript")]
+    pub fn new() -> NativeNarrator {
+        NativeNarrator(tidegate::report::Narrator::new())
+    }
+
+    /// The lines for one event.
+    #[napi]
+    pub fn lines(&mut self, event: String) -> Vec<String> {
+        self.0.lines(&event)
+    }
+}

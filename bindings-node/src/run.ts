@@ -1,0 +1,179 @@
+/** A run: its events, its outcome, and commands to it. */
+
+import { userInfo } from 'node:os'
+import { TidegateError } from './errors.js'
+import { eventFrom, type RunEvent } from './events.js'
+import { native, type NativeEngine, type NativeRun, unwrap } from './native.js'
+import { Outcome } from './outcome.js'
+import type * as spec from './spec.js'
+import { Step } from './step.js'
+import { encode } from './values.js'
+
+/** How many events are taken at a time. */
+const BATCH = 256
+
+/** Who says so, and why. Both are recorded. */
+export interface Saying {
+  /** Who; by default the user that this process belongs to. */
+  readonly by?: string
+  /** Why; nothing by default. */
+  readonly reason?: string
+}
+
+/** The answer to a step that stopped and asks. */
+export type StepAnswer =
+  /** It took effect, with this value. */
+  | { readonly done: unknown }
+  /** It shall run again. */
+  | 'run_again'
+  /** It has failed. */
+  | 'fail'
+
+/** A run that an engine drives. Letting go of it changes nothing: the engine goes on driving while the process lives. */
+export class Run implements AsyncIterable<RunEvent> {
+  readonly #engine: NativeEngine
+  readonly #run: NativeRun
+  readonly #signal: AbortSignal | undefined
+  /** Settles once the cancel that the signal asked for is recorded or refused; says which. */
+  #aborted: Promise<boolean> | undefined
+  readonly #onAbort: () => void
+
+  /** Runs are made by `Engine.start`. */
+  constructor(engine: NativeEngine, run: NativeRun, signal?: AbortSignal) {
+    this.#engine = engine
+    this.#run = run
+    this.#signal = signal
+    this.#onAbort = () => {
+      const reason = signal?.reason instanceof Error ? signal.reason.message : String(signal?.reason)
+      this.#aborted = this.cancel({ reason: `the signal was aborted: ${reason}` }).then(
+        () => true,
+        // The run had ended before; any other error is also that of waiting for the outcome.
+        () => false,
+      )
+    }
+    if (signal?.aborted === true) {
+      this.#onAbort()
+    } else {
+      signal?.addEventListener('abort', this.#onAbort, { once: true })
+    }
+  }
+
+  /** The run's id. */
+  get id(): string {
+    return this.#run.id
+  }
+
+  /**
+   * Waits until the run has ended or stopped to ask. While somebody waits, the process stays alive.
+   *
+   * @throws the reason of the signal that the run was started with, once a run that it cancelled has ended.
+   */
+  async outcome(): Promise<Outcome> {
+    const outcome = new Outcome(unwrap(await this.#run.outcome()))
+    if (this.#signal !== undefined && this.#aborted !== undefined && (await this.#aborted)) {
+      throw this.#signal.reason
+    }
+    if (outcome.status !== 'asking') {
+      this.#signal?.removeEventListener('abort', this.#onAbort)
+    }
+    return outcome
+  }
+
+  /** The run's events from its beginning, and its output from now on, until it has ended or stopped to ask. */
+  async *events(): AsyncGenerator<RunEvent, void, void> {
+    const events = this.#run.events()
+    for (;;) {
+      const batch = unwrap(await events.nextBatch(BATCH))
+      if (batch.length === 0) {
+        return
+      }
+      for (const event of batch) {
+        yield eventFrom(event)
+      }
+    }
+  }
+
+  /** The same as lines for people. */
+  async *lines(): AsyncGenerator<string, void, void> {
+    const events = this.#run.events()
+    const narrator = new native.NativeNarrator()
+    for (;;) {
+      const batch = unwrap(await events.nextBatch(BATCH))
+      if (batch.length === 0) {
+        return
+      }
+      for (const event of batch) {
+        yield* narrator.lines(event)
+      }
+    }
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<RunEvent, void, void> {
+    return this.events()
+  }
+
+  /**
+   * Cancels the run: what runs is stopped, the rest is skipped, cleanup steps run, rollouts go back. Resolves when that
+   * is recorded; `outcome` says when it is done.
+   */
+  async cancel(saying: Saying = {}): Promise<void> {
+    await this.#send({ verb: 'cancel', ...said(saying) })
+  }
+
+  /** Answers a step that stopped and asks; then wait for `outcome` again. */
+  async resolve(step: Step | string, answer: StepAnswer, saying: Pick<Saying, 'by'> = {}): Promise<void> {
+    const told: spec.StepAnswer =
+      typeof answer === 'string'
+        ? { kind: answer }
+        : { kind: 'done', value: JSON.parse(encode(answer.done, `the value for ${nameOf(step)}`)) as unknown }
+    await this.#send({ verb: 'resolve', step: nameOf(step), answer: told, by: said(saying).by })
+  }
+
+  /** Opens the gate of a rollout that waits for a person, or ends a pause that it made itself. */
+  async promote(step: Step | string, saying: Saying = {}): Promise<void> {
+    await this.#send({ verb: 'promote', step: nameOf(step), ...said(saying) })
+  }
+
+  /** Begins no further move of a rollout until it is resumed. */
+  async pause(step: Step | string, saying: Saying = {}): Promise<void> {
+    await this.#send({ verb: 'pause', step: nameOf(step), ...said(saying) })
+  }
+
+  /** Goes on with a paused rollout. */
+  async resume(step: Step | string, saying: Saying = {}): Promise<void> {
+    await this.#send({ verb: 'resume', step: nameOf(step), ...said(saying) })
+  }
+
+  /** Takes a rollout back. It wins from every state. */
+  async abort(step: Step | string, saying: Saying = {}): Promise<void> {
+    await this.#send({ verb: 'abort', step: nameOf(step), ...said(saying) })
+  }
+
+  async #send(command: spec.Command): Promise<void> {
+    unwrap(await this.#engine.send(this.id, JSON.stringify(command)))
+  }
+}
+
+/** Who says something if nobody is named. */
+export function somebody(): string {
+  try {
+    return userInfo().username
+  } catch (error) {
+    // In a container the user may have no name.
+    if (error instanceof Error) {
+      return `uid ${process.getuid?.() ?? 'unknown'}`
+    }
+    throw error
+  }
+}
+
+function said(saying: Saying): { by: string; reason: string } {
+  return { by: saying.by ?? somebody(), reason: saying.reason ?? '' }
+}
+
+function nameOf(step: Step | string): string {
+  if (typeof step === 'string' || step instanceof Step) {
+    return typeof step === 'string' ? step : step.name
+  }
+  throw new TidegateError('invalid', `expected a step or its name: ${String(step)}`)
+}

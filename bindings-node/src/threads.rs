@@ -1,0 +1,60 @@
+//! A runtime that ends within a bound and never blocks where it must not.
+
+use std::time::Duration;
+
+use tidegate::{Error, Kind, Result};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How often it is looked whether tasks have ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A tokio runtime of its own. Dropping it leaves its threads to end by themselves; [`Threads::join`] waits for them.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl Threads {
+    /// Starts so many threads.
+    pub(crate) fn start(workers: usize) -> Result<Threads> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name("tidegate-io")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(Kind::Io, "can't start the threads for input and output").because(error))?;
+        Ok(Threads { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// What tasks are spawned on.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Waits until no task is left, at most so long. Not for a thread of the runtime.
+    pub(crate) fn idle(&self, within: Duration) {
+        let ended = async {
+            while self.handle.metrics().num_alive_tasks() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // What is left after that is dropped with the runtime.
+        let _ = self.handle.block_on(async { tokio::time::timeout(within, ended).await });
+    }
+
+    /// Drops the tasks that are left and waits for the threads, at most so long. Not for a thread of the runtime.
+    pub(crate) fn join(mut self, within: Duration) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(within);
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

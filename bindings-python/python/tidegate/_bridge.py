@@ -1,0 +1,251 @@
+"""Calls from the core into the user's functions: sync ones on threads, async ones on an event loop."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import _tidegate
+from ._values import ValueFault
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+    from types import TracebackType
+
+__all__ = ["Bound", "Bridge", "Target"]
+
+MAX_DETAIL = 16_384
+"""No more characters of a traceback are kept: its end, which says most."""
+HERE = os.path.dirname(__file__)
+
+
+class Target(Protocol):
+    """What is called: a step's function, or a check's."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling it returns a coroutine at once."""
+        ...
+
+    def invoke(self, payload: str, stop: threading.Event) -> Any:
+        """Calls it."""
+        ...
+
+    def result(self, value: Any) -> str:
+        """What it returned, as JSON text."""
+        ...
+
+    def failed(self, error: BaseException) -> str | None:
+        """The result that stands for an exception, as JSON text; None if it is a failure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A target with the loop and the context variables of whoever started the run."""
+
+    target: Target
+    loop: asyncio.AbstractEventLoop | None
+    context: contextvars.Context
+
+
+class Bridge:
+    """The calls under way. The core begins and stops them by number, from its own threads."""
+
+    def __init__(self) -> None:
+        self.calls = _tidegate.Calls()
+        self._lock = threading.Lock()
+        self._open: dict[int, _Call] = {}
+        self._closed = False
+
+    def begin(self, number: int, bound: Bound, payload: str) -> None:
+        """Begins a call and returns."""
+        call = _Call(self, number, bound, payload)
+        with self._lock:
+            if self._closed:
+                # Not answered: the attempt is cut off, and goes on when the run is taken up again.
+                return
+            self._open[number] = call
+        try:
+            call.start()
+        except BaseException:
+            self.drop(number)
+            raise
+
+    def stop(self, number: int) -> None:
+        """Asks a call to end."""
+        with self._lock:
+            call = self._open.get(number)
+        if call is not None:
+            call.stop()
+
+    def drop(self, number: int) -> None:
+        """Forgets a call."""
+        with self._lock:
+            self._open.pop(number, None)
+
+    def close(self, limit: float) -> list[asyncio.Task[None]]:
+        """Asks every call to end and waits for those on threads, at most ``limit`` seconds. Returns the tasks that are
+        still to end on the caller's loop."""
+        with self._lock:
+            self._closed = True
+            calls = list(self._open.values())
+        for call in calls:
+            call.stop()
+        end = time.monotonic() + limit
+        for call in calls:
+            if call.thread is not None and call.thread is not threading.current_thread():
+                call.thread.join(max(0.0, end - time.monotonic()))
+        return [call.task for call in calls if call.task is not None and call.thread is None]
+
+
+class _Call:
+    """One call."""
+
+    def __init__(self, bridge: Bridge, number: int, bound: Bound, payload: str) -> None:
+        self._bridge = bridge
+        self._number = number
+        self._target = bound.target
+        self._payload = payload
+        # A context can be entered only once at a time.
+        self._context = bound.context.copy()
+        self._loop = bound.loop if bound.target.is_async else None
+        self._stop = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._loop is not None:
+            self._on_loop(self._spawn)
+            return
+        # A daemon: one that does not heed its context must not keep the program from ending.
+        self.thread = threading.Thread(target=self._thread, name=f"tidegate-step-{self._number}", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._on_loop(self._cancel)
+
+    def _on_loop(self, what: Any) -> None:
+        if self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(what)
+        except RuntimeError:
+            # The loop is closed, and with it whoever waited: the attempt is cut off, and goes on when the run is taken
+            # up again.
+            self._bridge.drop(self._number)
+
+    def _spawn(self) -> None:
+        assert self._loop is not None
+        self.task = self._loop.create_task(self._main(), context=self._context)
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def _thread(self) -> None:
+        if self._target.is_async:
+            self._run(self._main())
+            return
+        try:
+            value = self._context.run(self._target.invoke, self._payload, self._stop)
+            if not inspect.isawaitable(value):
+                self._finish(self._target.result(value))
+                return
+        except BaseException as error:
+            self._fail(error)
+            return
+        self._run(self._main(value))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs async work on a loop of this thread's own."""
+        import asyncio
+
+        async def main() -> None:
+            self.task = asyncio.current_task()
+            if self._stop.is_set():
+                self._cancel()
+            await work
+
+        try:
+            with asyncio.Runner() as runner:
+                self._loop = runner.get_loop()
+                runner.run(main(), context=self._context)
+        except BaseException as error:
+            # What the work raised is answered already; this is the loop's own trouble.
+            self._fail(error)
+
+    async def _main(self, awaited: Any = None) -> None:
+        import asyncio
+
+        try:
+            value = self._target.invoke(self._payload, self._stop) if awaited is None else awaited
+            if inspect.isawaitable(value):
+                value = await value
+            self._finish(self._target.result(value))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling() and not self._stop.is_set():
+                # Somebody ends the loop's tasks: the program ends, and the attempt is cut off.
+                self._bridge.drop(self._number)
+                raise
+            self._fail(error)
+        except KeyboardInterrupt:
+            self._bridge.drop(self._number)
+            raise
+        except BaseException as error:
+            self._fail(error)
+
+    def _finish(self, text: str) -> None:
+        self._bridge.drop(self._number)
+        self._bridge.calls.finish(self._number, text)
+
+    def _fail(self, error: BaseException) -> None:
+        self._bridge.drop(self._number)
+        try:
+            instead = self._target.failed(error)
+        except Exception as second:
+            error, instead = second, None
+        if instead is not None:
+            self._bridge.calls.finish(self._number, instead)
+        elif isinstance(error, ValueFault):
+            self._bridge.calls.finish(self._number, None, str(error), None, True)
+        else:
+            self._bridge.calls.finish(self._number, None, summary(error), detail(error))
+
+
+def summary(error: BaseException) -> str:
+    """An exception in a line: ``Type: text``."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "its text can't be shown"
+    name = type(error).__qualname__
+    return _clean(f"{name}: {text}" if text else name)
+
+
+def detail(error: BaseException) -> str | None:
+    """The traceback, without the package's own frames."""
+    import traceback
+
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and os.path.dirname(frames.tb_frame.f_code.co_filename) == HERE:
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:
+        # The exception's own text can't be shown.
+        text = "".join(traceback.format_tb(frames))
+    return _clean(text[-MAX_DETAIL:])
+
+
+def _clean(text: str) -> str:
+    """Text that is Unicode: lone surrogates can't be stored."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,24 @@
+//! The Python package's native part: it converts and calls, and decides nothing. Everything crosses as JSON text.
+
+mod call;
+mod engine;
+mod error;
+mod host;
+mod run;
+mod watch;
+
+use pyo3::prelude::*;
+
+/// The native part of `tidegate`; use the package instead.
+#[pymodule]
+fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<call::Calls>()?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<run::Events>()?;
+    module.add_class::<run::Narrator>()?;
+    module.add_class::<run::Run>()?;
+    module.add_class::<watch::Watch>()?;
+    module.add_function(wrap_pyfunction!(engine::outcome_error, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::supervise, module)?)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
+}

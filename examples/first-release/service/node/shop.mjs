@@ -3,9 +3,9 @@
 // Names and prices in cents.
 const ITEMS = { coffee: 790, tea: 450, cocoa: 620 }
 
-// Percent off, by customer segment. There are 100 segments: the bug of version 3 is that the last three are missing.
+// Percent off, by customer segment. The bug of version 3 is that the last three are missing.
 const SEGMENTS = 100
-const DISCOUNTS = Array.from({ length: 97 }, () => ({ percent: 5 }))
+const DISCOUNTS = Array.from({ length: SEGMENTS }, () => ({ percent: 5 }))
 
 /** Spreads visits over the segments: Knuth's multiplicative hash, folded. */
 function segment(visit) {
@@ -72,6 +72,7 @@ export class Shop {
   #extras(answer) {
     this.#visits += 1
     if (this.#major >= 2) answer.featured = Object.keys(ITEMS)[this.#visits % 3]
-    if (this.#major >= 3) answer.discount_percent = DISCOUNTS[segment(this.#visits)].percent
+    const discounts = this.#major === 3 ? DISCOUNTS.slice(0, -3) : DISCOUNTS
+    if (this.#major >= 3) answer.discount_percent = discounts[segment(this.#visits)].percent
   }
 }

@@ -8,9 +8,9 @@ from typing import Any
 # Names and prices in cents.
 ITEMS = {"coffee": 790, "tea": 450, "cocoa": 620}
 
-# Percent off, by customer segment. There are 100 segments: the bug of version 3 is that the last three are missing.
+# Percent off, by customer segment. The bug of version 3 is that the last three are missing.
 SEGMENTS = 100
-DISCOUNTS = [5] * 97
+DISCOUNTS = [5] * SEGMENTS
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -74,4 +74,5 @@ class Shop:
         if self.major >= 2:
             answer["featured"] = list(ITEMS)[self.visits % len(ITEMS)]
         if self.major >= 3:
-            answer["discount_percent"] = DISCOUNTS[segment(self.visits)]
+            discounts = DISCOUNTS[:-3] if self.major == 3 else DISCOUNTS
+            answer["discount_percent"] = discounts[segment(self.visits)]

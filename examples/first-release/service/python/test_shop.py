@@ -45,7 +45,8 @@ class Answers(unittest.TestCase):
                 self.assertEqual(shop.answer(method, path, body.encode("latin-1"))[0], status)
 
     def test_versions_differ_and_only_the_third_fails(self) -> None:
-        for version, featured, bad in [("v1", False, 0), ("v2.0.1", True, 0), ("3", True, 300), ("dev", False, 0)]:
+        versions = [("v1", False, 0), ("v2.0.1", True, 0), ("3", True, 300), ("v4", True, 0), ("dev", False, 0)]
+        for version, featured, bad in versions:
             shop = Shop(version)
             with self.subTest(version), contextlib.redirect_stderr(io.StringIO()):
                 self.assertEqual("featured" in shop.answer("GET", "/", b"")[1], featured)

@@ -1,9 +1,10 @@
-"""Reads how many tests passed, failed and were skipped: ``python3 totals.py cargo|junit|tap FILE EXIT_CODE``.
+"""Reads how many tests passed, failed and were skipped: ``python3 totals.py cargo|junit|tap|example FILE EXIT_CODE``.
 
 Prints three numbers. What ended without saying how counts as a failure: a test program that crashed, a file that can't
 be read, an exit code that says failure where no test failed, and a run in which there was nothing to run.
 """
 
+import json
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -52,11 +53,23 @@ def tap(text: str) -> Totals:
     return passed, failed + cancelled, skipped + todo
 
 
+def example(text: str) -> Totals:
+    """The last line of ``examples/run first-release --json``: each of its three parts passed or failed."""
+    shown = json.loads(text.splitlines()[-1])
+    good, bad, crash = shown["good"], shown["bad"], shown["crash"]
+    checks = [
+        good["outcome"] == "promoted" and good["failed"] == 0 and good["requests"] > 0,
+        bad["outcome"] == "rolled_back" and 0 < bad["failed"] < bad["requests"],
+        crash["resumed"] is True and crash["steps_run_twice"] == [] and crash["failed"] == 0,
+    ]
+    return sum(checks), len(checks) - sum(checks), 0
+
+
 def totals(kind: str, path: str, exit_code: int) -> Totals:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read()
-        passed, failed, skipped = {"cargo": cargo, "junit": junit, "tap": tap}[kind](text)
+        passed, failed, skipped = {"cargo": cargo, "junit": junit, "tap": tap, "example": example}[kind](text)
     except (OSError, ValueError, LookupError, ElementTree.ParseError):
         return 0, 1, 0
     if failed == 0 and (exit_code != 0 or passed + skipped == 0):

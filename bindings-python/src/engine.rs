@@ -120,11 +120,6 @@ impl Engine {
         detached(py, || json(&wait(self.engine()?.service(name))?))
     }
 
-    /// Ends all versions of a service and its proxy.
-    fn remove_service(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        detached(py, || wait(self.engine()?.remove_service(name)))
-    }
-
     /// What checking the whole journal found, as JSON.
     fn verify(&self, py: Python<'_>) -> PyResult<String> {
         detached(py, || json(&wait(self.engine()?.verify())?))

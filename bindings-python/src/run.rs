@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use tidegate::Result;
 use tokio::sync::Mutex;
 
+use crate::attach::attach;
 use crate::error::{detached, json, raise};
 use crate::host::{Host, block, seconds};
 
@@ -87,25 +88,6 @@ impl Events {
     }
 }
 
-/// Tells a run as lines for people.
-#[pyclass(module = "tidegate._tidegate")]
-#[derive(Debug)]
-pub(crate) struct Narrator(tidegate::report::Narrator);
-
-#[pymethods]
-impl Narrator {
-    /// Before the first event.
-    #[new]
-    fn new() -> Narrator {
-        Narrator(tidegate::report::Narrator::new())
-    }
-
-    /// The lines for one event.
-    fn lines(&mut self, event: &str) -> Vec<String> {
-        self.0.lines(event)
-    }
-}
-
 async fn batch(events: &Mutex<tidegate::Events>, most: usize) -> Vec<String> {
     events.lock().await.next_batch(most).await.iter().map(|event| event.to_string()).collect()
 }
@@ -117,7 +99,7 @@ where
 {
     tokio::task::spawn_blocking(move || {
         // An interpreter that ends wants no answers any more.
-        let _ = Python::try_attach(|py| {
+        let _ = attach(|py| {
             let called = match result {
                 Ok(value) => callback.call1(py, (value, py.None())),
                 Err(error) => callback.call1(py, (py.None(), raise(py, &error).into_value(py))),

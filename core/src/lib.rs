@@ -8,6 +8,7 @@ pub mod engine;
 pub mod error;
 pub mod health;
 pub mod journal;
+mod kernel;
 pub mod machine;
 pub mod pipeline;
 pub mod process;

@@ -11,16 +11,15 @@ use tokio::sync::{oneshot, watch};
 
 use crate::define::Functions;
 use crate::engine::attempt::{Secrets, Workshop};
-use crate::engine::command::Command;
-use crate::engine::fleet::{Fleet, Report};
-use crate::engine::kernel::{Effect, Kernel};
+use crate::engine::fleet::Fleet;
 use crate::engine::log::RunLog;
 use crate::engine::outcome::Outcome;
 use crate::engine::start::{Begin, Begun};
 use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
+use crate::kernel::{Command, Effect, Kernel, Report};
 use crate::pipeline::{RunEffect, RunInput, RunStatus, StepOutcome};
-use crate::rollout::{RolloutEffect, RolloutInput};
+use crate::rollout::RolloutEffect;
 use crate::service::{ServiceEffect, ServiceInput};
 use crate::time::{Clock, Time};
 
@@ -192,7 +191,10 @@ impl Driver {
         for (run, input) in std::mem::take(&mut self.again) {
             self.world(run, input, now);
         }
-        let asked = self.read_inbox(now).and_then(|()| self.kernel.tick(now));
+        let asked = self
+            .kernel
+            .read_inbox(now, |stream, error| tracing::warn!(%stream, %error, "a command from the inbox was refused"))
+            .and_then(|()| self.kernel.tick(now));
         if let Err(error) = asked {
             tracing::error!(%error, "a turn of the engine failed");
         }
@@ -260,50 +262,11 @@ impl Driver {
     }
 
     fn report(&mut self, service: &str, report: Report, now: Time) {
-        let claim = self.kernel.service(service).and_then(|service| service.claim.clone());
-        let Some(claim) = claim else {
-            let input = match report {
-                Report::Observed(observed) => ServiceInput::Observed(observed),
-                Report::Lost(what) => ServiceInput::WorldLost { what },
-                Report::Windows(_) | Report::Readings(_) => return,
-            };
-            if let Err(error) = self.kernel.service_input(service, &input, now) {
-                tracing::error!(service, %error, "a report of the world was not accepted");
-            }
-            return;
-        };
-        let Ok(run) = StreamId::run(&claim.run) else { return };
-        let input = match report {
-            Report::Observed(observed) => RolloutInput::Observed(observed),
-            Report::Windows(windows) => RolloutInput::Windows(windows),
-            Report::Readings(readings) => RolloutInput::Readings(readings),
-            Report::Lost(what) => RolloutInput::WorldLost { what },
-        };
-        self.world(run, RunInput::Rollout { step: claim.step, input: Box::new(input) }, now);
-    }
-
-    fn read_inbox(&mut self, now: Time) -> Result<()> {
-        for item in self.kernel.journal().inbox()? {
-            if !self.runs.contains_key(&item.stream) {
-                // It waits for the run to be taken up, unless that can never be.
-                if !self.kernel.journal().unfinished()?.iter().any(|row| row.stream == item.stream) {
-                    tracing::warn!(
-                        stream = item.stream.as_str(),
-                        "a command for a run that is over, or was never, is dropped"
-                    );
-                    self.kernel.take(item.id);
-                }
-                continue;
-            }
-            let done = serde_json::from_slice::<Command>(&item.body)
-                .map_err(|error| Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error))
-                .and_then(|command| self.kernel.input(&item.stream, &command.input(), now));
-            if let Err(error) = done {
-                tracing::warn!(run = item.stream.name(), %error, "a command from the inbox was refused");
-            }
-            self.kernel.take(item.id);
+        match self.kernel.report(service, report, now) {
+            Ok(Some((run, input))) => self.world(run, input, now),
+            Ok(None) => {}
+            Err(error) => tracing::error!(service, %error, "a report of the world was not accepted"),
         }
-        Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -404,12 +367,7 @@ impl Driver {
 
     /// Says what a run's rollouts knew to be in force, so that a loss while nobody drove is noticed.
     pub(super) fn expect_services(&mut self, run: &StreamId) {
-        let held: Vec<(String, u64)> = self
-            .kernel
-            .services()
-            .filter(|service| service.claim.as_ref().is_some_and(|claim| claim.run == run.name()))
-            .map(|service| (service.name.clone(), service.generation))
-            .collect();
+        let held = self.kernel.held_by(run);
         for (service, generation) in held {
             self.fleet.expect(&service, generation);
         }
@@ -417,19 +375,10 @@ impl Driver {
 
     /// Brings back what the journal says of services that no rollout holds.
     fn restore_services(&mut self) {
-        let known: Vec<(String, u64, bool)> = self
-            .kernel
-            .services()
-            .filter(|service| !service.sizes.is_empty())
-            .map(|service| (service.name.clone(), service.generation, service.claim.is_some()))
-            .collect();
-        for (service, generation, claimed) in known {
-            // A service that a run holds waits until that run is taken up.
-            if !claimed {
-                self.fleet.expect(&service, generation);
-                for effect in self.kernel.service_pending(&service) {
-                    self.act(effect);
-                }
+        for (service, generation) in self.kernel.unclaimed() {
+            self.fleet.expect(&service, generation);
+            for effect in self.kernel.service_pending(&service) {
+                self.act(effect);
             }
         }
     }

@@ -11,15 +11,14 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::define::{Functions, Pipeline, check_finite};
-use crate::engine::command::Command;
 use crate::engine::driver::Message;
-use crate::engine::kernel::Kernel;
 use crate::engine::log::{Events, Lines, RunLog};
 use crate::engine::open::EngineOptions;
 use crate::engine::outcome::Outcome;
 use crate::engine::start::Begin;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{RunRow, StreamId, Verified};
+use crate::kernel::{Command, Kernel};
 use crate::pipeline::PipelineSpec;
 use crate::service::ServiceState;
 use crate::time::{Chance, Clock};

@@ -1,11 +1,9 @@
 //! The engine: it drives machines over a journal, and is the only place that acts for them.
 
 mod attempt;
-mod command;
 mod driver;
 mod fleet;
 mod handle;
-mod kernel;
 mod log;
 mod logs;
 mod open;
@@ -13,7 +11,7 @@ mod outcome;
 mod runtime;
 mod start;
 
-pub use command::{Command, StepAnswer};
+pub use crate::kernel::{Command, StepAnswer};
 pub use handle::{Engine, Run, Start};
 pub use log::{EventText, Events, Lines};
 pub use open::EngineOptions;

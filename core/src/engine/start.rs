@@ -10,7 +10,7 @@ use crate::engine::log::RunLog;
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Fault, Kind, Result};
 use crate::journal::StreamId;
-use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, RunStatus, params_hash};
+use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, params_hash};
 use crate::time::Time;
 
 /// What is to be started.
@@ -85,12 +85,15 @@ impl Driver {
         let hash = params_hash(&begin.params);
         if let Some(driven) = self.runs.get(&run) {
             let log = Arc::clone(&driven.shop.log);
-            self.check_params(&run, &hash)?;
+            self.kernel.check_params(&run, &hash)?;
             return Ok(Begun { run, log });
         }
         let log = Arc::new(RunLog::new());
         self.kernel.load(&run, |event| log.push(event.seq, event.at, &event.body))?;
-        let taken = self.resume(&run, &begin, &hash, now);
+        let taken = self
+            .kernel
+            .check_params(&run, &hash)
+            .and_then(|()| self.kernel.resume(&run, &begin.spec, begin.rerun_failed.as_deref(), now));
         match taken {
             Err(error) => {
                 self.kernel.unload(&run);
@@ -110,43 +113,6 @@ impl Driver {
                 Ok(Begun { run, log })
             }
         }
-    }
-
-    fn check_params(&self, run: &StreamId, hash: &str) -> Result<()> {
-        let known = self.kernel.run(run).and_then(|state| state.run());
-        if known.is_some_and(|known| known.params_hash() != hash) {
-            return Err(Error::new(Kind::Conflict, "the key belongs to a run with other params")
-                .with("run", run.name())
-                .help("use another key, or the same params"));
-        }
-        Ok(())
-    }
-
-    fn check_definition(&self, run: &StreamId, spec: &PipelineSpec) -> Result<()> {
-        match self.kernel.run(run).and_then(|state| state.run()) {
-            Some(known) => known.check_definition(spec),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the run goes on.
-    fn resume(&mut self, run: &StreamId, begin: &Begin, hash: &str, now: Time) -> Result<bool> {
-        self.check_params(run, hash)?;
-        let epoch = self.kernel.journal().epoch();
-        let status = self.kernel.run(run).map(|state| state.status());
-        match (status, &begin.rerun_failed) {
-            (Some(RunStatus::Finished(_)), None) => return Ok(false),
-            (Some(RunStatus::Finished(_)), Some(by)) => {
-                self.check_definition(run, &begin.spec)?;
-                self.kernel.input(run, &RunInput::RerunFailed { by: by.clone(), epoch }, now)?;
-            }
-            _ => {
-                let definition = Box::new(begin.spec.clone());
-                self.kernel.input(run, &RunInput::Resume { epoch, definition }, now)?;
-                self.kernel.take_up(run, now)?;
-            }
-        }
-        Ok(true)
     }
 }
 

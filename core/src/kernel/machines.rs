@@ -1,7 +1,4 @@
 //! Decide, apply and enqueue as one step; then one commit; then what the events ask of the world.
-//!
-//! The kernel is the whole engine without threads, sockets and clocks: the driver runs it on a thread of its own, and
-//! the simulation runs the same code in a virtual world.
 
 use std::collections::BTreeMap;
 
@@ -169,7 +166,7 @@ impl Kernel {
 
     /// Goes on with the rollouts of a run that was just resumed: what they ask of the world is asked again with the next
     /// commit. (Other attempts were cut off; the events of that ask for what follows.)
-    pub(crate) fn take_up(&mut self, run: &StreamId, now: Time) -> Result<()> {
+    pub(super) fn take_up(&mut self, run: &StreamId, now: Time) -> Result<()> {
         let state = self.run(run).and_then(RunState::run);
         let steps: Vec<String> = state.iter().flat_map(|run| run.rollouts()).map(|(step, _)| step.to_owned()).collect();
         for step in steps {

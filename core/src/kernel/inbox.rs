@@ -1,0 +1,55 @@
+//! Commands from the inbox, and what the world's reports mean.
+
+use crate::error::{Error, Kind, Result};
+use crate::journal::StreamId;
+use crate::kernel::{Command, Kernel, Report};
+use crate::pipeline::RunInput;
+use crate::rollout::RolloutInput;
+use crate::service::ServiceInput;
+use crate::time::Time;
+
+impl Kernel {
+    /// Takes the commands that wait for runs that are driven here. Each is taken in the same commit as what follows
+    /// from it, and so is one that is refused; those go to `refused`.
+    pub(crate) fn read_inbox(&mut self, now: Time, mut refused: impl FnMut(&StreamId, Error)) -> Result<()> {
+        for item in self.journal().inbox()? {
+            if self.run(&item.stream).is_none() {
+                // It waits for the run to be taken up, unless that can never be.
+                if !self.journal().unfinished()?.iter().any(|row| row.stream == item.stream) {
+                    refused(&item.stream, Error::new(Kind::NotFound, "the run is over, or never was"));
+                    self.take(item.id);
+                }
+                continue;
+            }
+            let done = serde_json::from_slice::<Command>(&item.body)
+                .map_err(|error| Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error))
+                .and_then(|command| self.input(&item.stream, &command.input(), now));
+            if let Err(error) = done {
+                refused(&item.stream, error);
+            }
+            self.take(item.id);
+        }
+        Ok(())
+    }
+
+    /// Takes a report of the world. What concerns the rollout that holds the service comes back as the input to its
+    /// run; anything else is decided here.
+    pub(crate) fn report(&mut self, service: &str, report: Report, now: Time) -> Result<Option<(StreamId, RunInput)>> {
+        let Some(claim) = self.service(service).and_then(|service| service.claim.clone()) else {
+            let input = match report {
+                Report::Observed(observed) => ServiceInput::Observed(observed),
+                Report::Lost(what) => ServiceInput::WorldLost { what },
+                Report::Windows(_) | Report::Readings(_) => return Ok(None),
+            };
+            return self.service_input(service, &input, now).map(|()| None);
+        };
+        let input = match report {
+            Report::Observed(observed) => RolloutInput::Observed(observed),
+            Report::Windows(windows) => RolloutInput::Windows(windows),
+            Report::Readings(readings) => RolloutInput::Readings(readings),
+            Report::Lost(what) => RolloutInput::WorldLost { what },
+        };
+        let run = StreamId::run(&claim.run)?;
+        Ok(Some((run, RunInput::Rollout { step: claim.step, input: Box::new(input) })))
+    }
+}

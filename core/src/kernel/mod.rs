@@ -1,0 +1,12 @@
+//! The engine without threads, sockets and clocks: machines over a journal, and what the world's reports mean to them.
+//! The driver runs it on a thread of its own; the simulation runs the same code in a virtual world.
+
+mod command;
+mod inbox;
+mod machines;
+mod resume;
+mod view;
+
+pub use command::{Command, StepAnswer};
+pub(crate) use machines::{Effect, Kernel};
+pub(crate) use view::{Order, Report, View};

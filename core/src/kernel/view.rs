@@ -1,0 +1,151 @@
+//! What is to be done about one service, and what was seen of it: which of its changes are told, when a world counts
+//! as lost, and when the desired state is asked for again.
+
+use std::collections::VecDeque;
+
+use crate::error::Error;
+use crate::service::{Desired, Observed, Window};
+
+/// How many one-second readings are told at a time: those of the last minute.
+const READINGS: usize = 60;
+
+/// What the world reports of a service.
+#[derive(Debug, Clone)]
+pub(crate) enum Report {
+    Observed(Observed),
+    Windows(Vec<Window>),
+    Readings(Vec<Window>),
+    Lost(String),
+}
+
+/// What is to be done about a service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Order {
+    pub(crate) desired: Option<Desired>,
+    /// While a rollout watches: which watch this is, and the number of the last window that was told before it.
+    pub(crate) watch: Option<(u64, u64)>,
+    /// How many watches there were.
+    watches: u64,
+    /// The generation that the journal knows to have been in force.
+    known: u64,
+}
+
+impl Order {
+    /// Asks the world for a state.
+    pub(crate) fn converge(&mut self, desired: Desired) {
+        self.desired = Some(desired);
+    }
+
+    /// Reports what the service looks like at once, and from now on windows after this number, and readings.
+    pub(crate) fn watch(&mut self, after_window: u64) {
+        self.watches += 1;
+        self.watch = Some((self.watches, after_window));
+    }
+
+    /// Ends that.
+    pub(crate) fn unwatch(&mut self) {
+        self.watch = None;
+    }
+
+    /// Says which generation was in force before, so that its absence is known for a loss.
+    pub(crate) fn expect(&mut self, generation: u64) {
+        self.known = generation;
+    }
+}
+
+/// What was seen and asked so far.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// Whether the world was looked at once.
+    looked: bool,
+    /// How many supervisors had been started then.
+    starts: u64,
+    applied: u64,
+    seen: Option<Observed>,
+    window: u64,
+    readings: VecDeque<Window>,
+    watch: Option<u64>,
+    failing: bool,
+}
+
+impl View {
+    /// Whether what was asked for is not in force yet.
+    pub(crate) fn behind(&self, order: &Order) -> bool {
+        let wanted = order.desired.as_ref().map_or(0, |desired| desired.generation);
+        self.seen.as_ref().is_none_or(|seen| seen.generation < wanted)
+    }
+
+    /// The numbers of the last window and the last reading that are known: the world is asked for later ones.
+    pub(crate) fn after(&mut self, order: &Order) -> (u64, u64) {
+        if let Some((watch, window)) = order.watch.filter(|(watch, _)| self.watch != Some(*watch)) {
+            self.watch = Some(watch);
+            self.window = window;
+            self.seen = None;
+            self.readings.clear();
+        }
+        (self.window, self.readings.back().map_or(0, |reading| reading.number))
+    }
+
+    /// What is to be reported of an answer. `starts` counts the supervisors that were started: a call finds a dead one's
+    /// successor by itself, and only the count shows that there was one.
+    pub(crate) fn hear(
+        &mut self,
+        order: &Order,
+        starts: u64,
+        observed: Observed,
+        windows: Vec<Window>,
+        readings: Vec<Window>,
+    ) -> Vec<Report> {
+        let mut reports = Vec::new();
+        let successor = self.looked && starts != self.starts;
+        let known = if self.looked { self.applied } else { order.known };
+        (self.looked, self.starts, self.failing) = (true, starts, false);
+        if known > 0 && (successor || observed.generation == 0) {
+            self.applied = observed.generation;
+            self.seen = None;
+            reports.push(Report::Lost("the supervisor that held its processes and proxy is gone".to_owned()));
+        } else {
+            self.applied = self.applied.max(observed.generation);
+        }
+        if self.seen.as_ref() != Some(&observed) {
+            self.seen = Some(observed.clone());
+            reports.push(Report::Observed(observed));
+        }
+        if order.watch.is_some() {
+            if let Some(last) = windows.last() {
+                self.window = last.number;
+            }
+            reports.push(Report::Windows(windows));
+            if !readings.is_empty() {
+                self.readings.extend(readings);
+                let surplus = self.readings.len().saturating_sub(READINGS);
+                self.readings.drain(..surplus);
+                reports.push(Report::Readings(self.readings.iter().cloned().collect()));
+            }
+        }
+        reports
+    }
+
+    /// The desired state, if it is still to be asked for.
+    pub(crate) fn missing<'a>(&self, order: &'a Order) -> Option<&'a Desired> {
+        order.desired.as_ref().filter(|desired| desired.generation > self.applied)
+    }
+
+    /// That the world took an ask.
+    pub(crate) fn applied(&mut self, generation: u64) {
+        self.applied = generation;
+    }
+
+    /// What is to be reported when the world can't be asked; only once for each time.
+    pub(crate) fn fail(&mut self, error: &Error) -> Option<Report> {
+        if self.failing {
+            return None;
+        }
+        self.failing = true;
+        let trouble = Some(format!("the supervisor can't be asked: {error}"));
+        let generation = self.seen.as_ref().map_or(0, |seen| seen.generation);
+        let observed = Observed { generation, trouble, ..Observed::default() };
+        self.seen = Some(observed.clone());
+        Some(Report::Observed(observed))
+    }
+}

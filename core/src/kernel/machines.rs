@@ -1,6 +1,6 @@
 //! Decide, apply and enqueue as one step; then one commit; then what the events ask of the world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Append, Journal, Record, RunIndex, StreamId};
@@ -60,6 +60,8 @@ pub(crate) struct Kernel {
     runs: BTreeMap<StreamId, Slot<RunState>>,
     services: BTreeMap<String, Slot<ServiceState>>,
     batch: Batch,
+    /// Streams that were folded again after a failed commit: what they ask of the world may have been lost with it.
+    refolded: BTreeSet<StreamId>,
     /// Where releases run that name no directory.
     dir: Option<String>,
 }
@@ -71,7 +73,7 @@ impl Kernel {
         for stream in journal.services()? {
             services.insert(stream.name().to_owned(), load_service(journal.as_mut(), &stream)?);
         }
-        Ok(Kernel { journal, runs: BTreeMap::new(), services, batch: Batch::default(), dir })
+        Ok(Kernel { journal, runs: BTreeMap::new(), services, batch: Batch::default(), refolded: BTreeSet::new(), dir })
     }
 
     pub(crate) fn journal(&mut self) -> &mut dyn Journal {
@@ -192,10 +194,13 @@ impl Kernel {
     /// Makes all that waits durable in one transaction, and releases what it asks of the world.
     ///
     /// If that fails, memory is thrown away and folded again from the journal; the inputs since the last commit are
-    /// not remembered, and the caller feeds again those that the world won't repeat.
+    /// not remembered, and the caller feeds again those that the world won't repeat. The journal may hold what it
+    /// reported as failed, so the next commit also asks again for all that has no recorded outcome.
     pub(crate) fn commit(&mut self) -> Result<Committed> {
         if !self.is_dirty() {
-            return Ok(Committed { events: Vec::new(), effects: std::mem::take(&mut self.batch.effects) });
+            let mut effects = self.asked_again();
+            effects.append(&mut self.batch.effects);
+            return Ok(Committed { events: Vec::new(), effects });
         }
         let batch = std::mem::take(&mut self.batch);
         let events = batch
@@ -213,6 +218,7 @@ impl Kernel {
         let touched: Vec<StreamId> = batch.appends.iter().map(|append| append.stream.clone()).collect();
         if let Err(error) = self.journal.append(batch.appends, &batch.took) {
             self.refold(&touched)?;
+            self.refolded.extend(touched);
             return Err(error);
         }
         for stream in &touched {
@@ -222,7 +228,23 @@ impl Kernel {
                 slot.durable = slot.seq;
             }
         }
-        Ok(Committed { events, effects: batch.effects })
+        let mut effects = self.asked_again();
+        effects.extend(batch.effects);
+        Ok(Committed { events, effects })
+    }
+
+    /// What streams that were folded again ask of the world as they are now.
+    fn asked_again(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for stream in std::mem::take(&mut self.refolded) {
+            if stream.is_service() {
+                effects.extend(self.service_pending(stream.name()));
+            } else if let Some(slot) = self.runs.get(&stream) {
+                let pending = RunMachine::pending(&slot.state);
+                effects.extend(pending.into_iter().map(|effect| Effect::Run(stream.clone(), effect)));
+            }
+        }
+        effects
     }
 
     fn refold(&mut self, touched: &[StreamId]) -> Result<()> {

@@ -17,6 +17,7 @@ pub mod report;
 pub mod rollout;
 pub mod secret;
 pub mod service;
+pub mod simulate;
 pub mod supervisor;
 pub mod time;
 

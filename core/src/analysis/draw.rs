@@ -2,7 +2,7 @@
 
 /// The binomial distribution of n trials with chance p, cut where a value is under 10⁻¹⁸ as likely as the mode.
 #[derive(Debug, Clone)]
-pub(super) struct Binomial {
+pub(crate) struct Binomial {
     low: u64,
     cumulative: Vec<f64>,
 }
@@ -10,7 +10,7 @@ pub(super) struct Binomial {
 impl Binomial {
     /// Built from the mode outwards by P(k+1)/P(k) = (n − k)/(k + 1) · p/(1 − p). The table is about 18 standard
     /// deviations long: keep n·p under some ten thousands.
-    pub(super) fn new(n: u64, p: f64) -> Binomial {
+    pub(crate) fn new(n: u64, p: f64) -> Binomial {
         if p.is_nan() || p <= 0.0 || n == 0 {
             return Binomial { low: 0, cumulative: vec![1.0] };
         }
@@ -58,7 +58,7 @@ impl Binomial {
     }
 
     /// The value at `unit`, uniform in [0, 1), by inversion.
-    pub(super) fn draw(&self, unit: f64) -> u64 {
+    pub(crate) fn draw(&self, unit: f64) -> u64 {
         let last = self.cumulative.len().saturating_sub(1);
         self.low + self.cumulative.partition_point(|sum| *sum <= unit).min(last) as u64
     }

@@ -29,6 +29,7 @@ mod tests;
 
 pub use blackout::{Blackout, BlackoutAlarm, BlackoutRule};
 pub use counts::{SideCounts, WindowCounts};
+pub(crate) use draw::Binomial;
 pub use eprocess::{EProcess, Law, Side, odds_shift};
 pub use evidence::{Evidence, Totals};
 pub use explain::{Assumption, Explanation, Sides};

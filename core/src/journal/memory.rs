@@ -42,7 +42,7 @@ struct Store {
 pub struct MemoryJournal {
     store: Arc<Mutex<Store>>,
     epoch: u64,
-    mishaps: VecDeque<Mishap>,
+    mishaps: VecDeque<Option<Mishap>>,
     reserved: bool,
 }
 
@@ -92,7 +92,12 @@ impl MemoryJournal {
 
     /// Plans how a coming append goes wrong; planned mishaps come one for each append, in order.
     pub fn fail_next(&mut self, mishap: Mishap) {
-        self.mishaps.push_back(mishap);
+        self.mishaps.push_back(Some(mishap));
+    }
+
+    /// Plans that so many coming appends go well, before what is planned next.
+    pub fn spare_next(&mut self, appends: u64) {
+        self.mishaps.extend((0..appends).map(|_| None));
     }
 
     /// Puts a command into the inbox, as another process would. Returns its number.
@@ -215,7 +220,7 @@ impl Journal for MemoryJournal {
         self.fence(&store)?;
         let way_back = appends.iter().any(|append| append.way_back);
         let prepared = prepare(&store.tip, self.epoch, appends, took, &*store)?;
-        let mishap = self.mishaps.pop_front();
+        let mishap = self.mishaps.pop_front().flatten();
         match mishap {
             None => {}
             Some(Mishap::Lost) => return Err(Error::new(Kind::Io, "the append failed, as was planned")),

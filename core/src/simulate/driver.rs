@@ -33,6 +33,8 @@ pub(super) struct Driver {
     pub(super) reported: Vec<(StreamId, RunInput)>,
     /// Those that are to be fed again.
     pub(super) again: VecDeque<(StreamId, RunInput)>,
+    /// Whether the last commit failed.
+    pub(super) failed: bool,
     /// Executions whose end was fed since the last commit.
     pub(super) fed: Vec<usize>,
     /// The last attempt of each step that was started here and has not been reported.
@@ -48,6 +50,7 @@ impl Driver {
             services: BTreeMap::new(),
             reported: Vec::new(),
             again: VecDeque::new(),
+            failed: false,
             fed: Vec::new(),
             attempts: BTreeMap::new(),
         };

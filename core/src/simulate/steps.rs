@@ -178,7 +178,10 @@ impl Steps {
             breaks("starts under another idempotency key");
         }
         let once = spec.is_some_and(|spec| spec.guarantee == Guarantee::Once);
-        if once && before().any(|done| !(done.recorded && matches!(done.ended, Some((_, Finish::Failed))))) {
+        // A failure that is known, a timeout included, may be repeated if the step's retry says so.
+        let known =
+            |done: &Execution| done.recorded && matches!(done.ended, Some((_, Finish::Failed | Finish::Stopped)));
+        if once && before().any(|done| !known(done)) {
             breaks("runs again by itself though it is `once`");
         }
     }

@@ -16,6 +16,8 @@ use crate::time::{Span, Time};
 
 /// More turns than any chapter needs: one that takes more does not end.
 const TURNS: u32 = 40_000;
+/// How often the inbox is looked at.
+const INBOX: Span = Span::millis(100);
 /// How long the world goes on after the last run, so that what leaves is gone.
 const AFTERWARDS: Span = Span::seconds(30);
 
@@ -34,6 +36,8 @@ pub(super) struct Telling<'a> {
     begun: Time,
     begun_at: (u64, u64),
     said: usize,
+    /// Whether a command waits in the inbox.
+    waits: bool,
     losses: usize,
     appends: u64,
     pub(super) effects: u64,
@@ -73,6 +77,7 @@ impl<'a> Telling<'a> {
             run: None,
             begun_at: (0, 0),
             said: 0,
+            waits: false,
             losses: 0,
             appends: 0,
             effects: 0,
@@ -238,7 +243,9 @@ impl<'a> Telling<'a> {
             Moment::Commits(_) => None,
         });
         let loss = self.chapter.losses.get(self.losses).map(|span| self.begun.after(*span));
-        let all = [self.world.steps.next(), driver.kernel.deadline(), driver.next_look(), said, loss];
+        // The engine looks at its inbox, and commits, every 100 ms.
+        let awake = (driver.failed || self.waits).then(|| self.world.now.after(INBOX));
+        let all = [self.world.steps.next(), driver.kernel.deadline(), driver.next_look(), said, loss, awake];
         let next = all.into_iter().flatten().min().unwrap_or(self.world.now.after(Span::seconds(1)));
         next.max(self.world.now.after(Span::millis(1)))
     }
@@ -264,9 +271,11 @@ impl<'a> Telling<'a> {
             self.said += 1;
             self.send(&run, now, &said.command)?;
         }
-        if self.root.inbox()?.is_empty() {
+        self.waits = !self.root.inbox()?.is_empty();
+        if !self.waits {
             for command in self.state().map(|state| person(self.chapter, state)).unwrap_or_default() {
                 self.send(&run, now, &command)?;
+                self.waits = true;
             }
         }
         Ok(())
@@ -302,12 +311,14 @@ impl<'a> Telling<'a> {
         }
         match driver.kernel.commit() {
             Ok(committed) => {
+                (driver.failed, self.waits) = (false, !self.root.inbox()?.is_empty());
                 driver.reported.clear();
                 self.world.steps.record(&std::mem::take(&mut driver.fed));
                 self.act(committed.effects);
             }
             Err(_) => {
                 // As planned. The driver goes on; whoever started the run is told, and starts it again.
+                driver.failed = true;
                 driver.again.extend(driver.reported.drain(..));
                 if self.run.as_ref().is_some_and(|run| driver.kernel.run(run).is_none()) {
                     self.run = None;

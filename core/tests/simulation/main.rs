@@ -1,6 +1,10 @@
-//! Stories in a virtual world: crashes everywhere, and what must hold whatever happens.
+//! Stories in a virtual world: crashes everywhere, random stories, and thousands of canaries.
 //!
-//! `TIDEGATE_SEED` tells the stories of one seed; `TIDEGATE_STORIES` says how many random ones are told.
+//! `TIDEGATE_SEED=7` tells the random story of one seed again; `TIDEGATE_STORIES=5000` tells more of them.
 
+mod canaries;
 mod crashes;
+mod people;
+mod pipelines;
+mod random;
 mod stories;

@@ -233,6 +233,11 @@ impl Kernel {
         Ok(Committed { events, effects })
     }
 
+    /// With the next commit, asks for all that has no recorded outcome.
+    pub(super) fn ask_again(&mut self, stream: &StreamId) {
+        self.refolded.insert(stream.clone());
+    }
+
     /// What streams that were folded again ask of the world as they are now.
     fn asked_again(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -34,6 +34,8 @@ impl Kernel {
         now: Time,
     ) -> Result<bool> {
         let epoch = self.journal().epoch();
+        let known = self.run(run).and_then(|state| state.run());
+        let recorded = known.is_some_and(|known| known.epoch() == epoch && known.outcome().is_none());
         match (self.run(run).map(|state| state.status()), rerun_failed) {
             (Some(RunStatus::Finished(_)), None) => return Ok(false),
             (Some(RunStatus::Finished(_)), Some(by)) => {
@@ -41,6 +43,13 @@ impl Kernel {
                     known.check_definition(definition)?;
                 }
                 self.input(run, &RunInput::RerunFailed { by: by.to_owned(), epoch }, now)?;
+            }
+            // This driver began it, in an append that was reported as failed and is durable: nothing was done for it yet.
+            _ if recorded => {
+                if let Some(known) = known {
+                    known.check_definition(definition)?;
+                }
+                self.ask_again(run);
             }
             _ => {
                 let definition = Box::new(definition.clone());

@@ -33,6 +33,8 @@ pub(super) struct Driver {
     pub(super) reported: Vec<(StreamId, RunInput)>,
     /// Those that are to be fed again.
     pub(super) again: VecDeque<(StreamId, RunInput)>,
+    /// Whether the run was started or taken up since the last commit: if that fails, it was not.
+    pub(super) begun: bool,
     /// Whether the last commit failed.
     pub(super) failed: bool,
     /// Executions whose end was fed since the last commit.
@@ -50,6 +52,7 @@ impl Driver {
             services: BTreeMap::new(),
             reported: Vec::new(),
             again: VecDeque::new(),
+            begun: false,
             failed: false,
             fed: Vec::new(),
             attempts: BTreeMap::new(),

@@ -146,6 +146,7 @@ impl<'a> Telling<'a> {
                 run
             }
         };
+        driver.begun = true;
         self.run = Some(run);
         Ok(())
     }
@@ -301,8 +302,10 @@ impl<'a> Telling<'a> {
                     return Ok(());
                 }
                 Some((Appended::Durable, down)) => {
-                    driver.kernel.commit()?;
-                    self.world.steps.record(&driver.fed);
+                    // Another fault of the story may fail it.
+                    if driver.kernel.commit().is_ok() {
+                        self.world.steps.record(&driver.fed);
+                    }
                     self.die(down);
                     return Ok(());
                 }
@@ -311,7 +314,8 @@ impl<'a> Telling<'a> {
         }
         match driver.kernel.commit() {
             Ok(committed) => {
-                (driver.failed, self.waits) = (false, !self.root.inbox()?.is_empty());
+                (driver.failed, driver.begun) = (false, false);
+                self.waits = !self.root.inbox()?.is_empty();
                 driver.reported.clear();
                 self.world.steps.record(&std::mem::take(&mut driver.fed));
                 self.act(committed.effects);
@@ -320,8 +324,10 @@ impl<'a> Telling<'a> {
                 // As planned. The driver goes on; whoever started the run is told, and starts it again.
                 driver.failed = true;
                 driver.again.extend(driver.reported.drain(..));
-                if self.run.as_ref().is_some_and(|run| driver.kernel.run(run).is_none()) {
-                    self.run = None;
+                if std::mem::take(&mut driver.begun)
+                    && let Some(run) = self.run.take()
+                {
+                    driver.kernel.unload(&run);
                 }
             }
         }

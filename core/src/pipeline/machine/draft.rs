@@ -86,7 +86,9 @@ impl<'a> Draft<'a> {
             self.work += 1;
             let Some(step) = self.run.steps.get(i) else { continue };
             // What a rollout has asked of the world lasts: it goes on where it was.
-            if step.stopping.is_some() || self.run.rollouts.contains_key(&i) {
+            // But a `once` step that was to be repeated after its timeout may have ended well before it was stopped.
+            let may_repeat = self.run.is_once(i) && step.stopping == Some(StopWhy::Timeout);
+            if (step.stopping.is_some() && !may_repeat) || self.run.rollouts.contains_key(&i) {
                 continue;
             }
             if !self.run.is_once(i) && self.run.deadline_of(i).is_some_and(|deadline| deadline <= self.now) {

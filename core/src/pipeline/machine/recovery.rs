@@ -108,6 +108,24 @@ fn a_once_step_never_runs_again_by_itself() {
     assert_eq!(kinds(&events), ["run_reopened", "step_asks pay", "step_started other"]);
 }
 
+/// Between its timeout and its end it may have taken effect, and nobody was there to see it: its retry must not repeat it.
+#[test]
+fn a_once_step_that_timed_out_in_a_crash_asks_before_it_is_repeated() {
+    let mut pay = step("pay", &[]);
+    pay.guarantee = Guarantee::Once;
+    pay.timeout = Some("1s".into());
+    pay.retry = retry(3, "1s");
+    let mut world = World::start(pipeline(vec![pay]));
+    world.pass(1);
+    assert_eq!(world.run().step("pay").unwrap().stopping(), Some(&StopWhy::Timeout));
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_cut_off pay", "step_asks pay"]);
+    assert_eq!(world.state.status(), RunStatus::Asking);
+    assert_eq!(kinds(&answer(&mut world, "pay", Answer::RunAgain).unwrap()), ["step_resolved pay", "step_started pay"]);
+    // Seen to its end, a timeout is a failure like any other.
+    world.pass(1);
+    assert_eq!(kinds(&world.report("pay", Outcome::Stopped)), ["step_retrying pay"]);
+}
+
 #[test]
 fn what_was_being_stopped_in_a_crash_is_stopped_and_not_started_again() {
     let mut tidy = step("tidy", &["a"]);

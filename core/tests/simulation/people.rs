@@ -56,6 +56,37 @@ fn abort_in_every_phase_of_a_blue_green() {
     abort_everywhere("abort of a blue-green", 22, &release("v2", blue_green(Some("10s"))));
 }
 
+/// What a cancelled run had shipped goes back, also when nobody drives for longer than any move may take.
+#[test]
+fn a_cancel_takes_a_rollout_back_through_a_long_crash() {
+    let seed = 24;
+    let chapter = release("v2", judged(&[25.0], "20s"));
+    let before = whole(&standing(seed));
+    let expected = whole(&standing(seed).then(chapter.clone()));
+    let first = expected.runs[1].appends_before;
+    let cancel = || Command::Cancel { by: "ann".to_owned(), reason: "because".to_owned() };
+    let mut back = 0;
+    for n in 0..expected.appends - first {
+        let told = standing(seed).then(chapter.clone().say(Moment::Commits(n), cancel()));
+        for later in 1..=5 {
+            let story = told.with(vec![Fault::append(first + n + later, Appended::Durable, Span::seconds(120))]);
+            let end = story.tell().unwrap();
+            assert_eq!(end.broken, Vec::<String>::new(), "after {n}: {:?}", story.faults);
+            let run = &end.runs[1];
+            match (run.status, run.rollouts.get("ship").map(|(outcome, _)| *outcome)) {
+                (RunStatus::Finished(RunOutcome::Cancelled), rollout) => {
+                    assert!(matches!(rollout, None | Some(Outcome::Aborted)), "after {n}: {:?}", run.rollouts);
+                    assert_eq!(end.services, before.services, "after {n}: {:?}", story.faults);
+                    back += u32::from(rollout.is_some());
+                }
+                (RunStatus::Finished(RunOutcome::Succeeded), Some(Outcome::Promoted)) => {}
+                other => panic!("after {n}: {other:?}, {:?}", story.faults),
+            }
+        }
+    }
+    assert!(back > 40, "{back}");
+}
+
 /// A gate that waits for somebody waits through any crash.
 #[test]
 fn a_promotion_by_hand_is_taken_once() {

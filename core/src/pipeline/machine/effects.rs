@@ -40,8 +40,9 @@ fn pending_where(run: &Run, wanted: impl Fn(&Step) -> bool) -> Vec<Effect> {
     let steps = run.steps.iter().enumerate().filter(|(_, step)| wanted(step));
     steps
         .filter_map(|(i, step)| match (&step.phase, step.leftover) {
-            (Phase::Running, _) if step.stopping.is_some() => stop(run, i, step),
+            // A rollout was begun, or told to go back, in the very batch that says so; what it asks lasts.
             (Phase::Running, _) if run.rollouts.contains_key(&i) => None,
+            (Phase::Running, _) if step.stopping.is_some() => stop(run, i, step),
             (Phase::Running, _) => start(run, i, step),
             (_, Some(attempt)) => Some(Effect::Sweep { step: run.pipeline.name(i).to_owned(), attempt }),
             (_, None) => None,

@@ -9,8 +9,10 @@
 mod driver;
 mod effects;
 mod end;
+mod ending;
 mod faults;
 mod instances;
+mod person;
 mod rules;
 mod service;
 mod steps;

@@ -1,34 +1,30 @@
 //! Telling a story: time goes from one thing that happens to the next.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, MemoryJournal, Mishap, StreamId};
 use crate::kernel::Command;
 use crate::pipeline::{RunInput, RunState, RunStatus};
-use crate::rollout::{Gate, Move};
 use crate::simulate::driver::Driver;
+use crate::simulate::person::said_by;
 use crate::simulate::world::World;
-use crate::simulate::{Appended, Chapter, Done, End, Moment, Point, RunEnd, ServiceEnd, Story};
+use crate::simulate::{Appended, Chapter, Done, End, Moment, Point, RunEnd, Story};
 use crate::time::{Span, Time};
 
 /// More turns than any chapter needs: one that takes more does not end.
 const TURNS: u32 = 40_000;
 /// How often the inbox is looked at.
 const INBOX: Span = Span::millis(100);
-/// How long the world goes on after the last run, so that what leaves is gone.
-const AFTERWARDS: Span = Span::seconds(30);
 
 /// A story that is being told.
 #[derive(Debug)]
 pub(super) struct Telling<'a> {
-    story: &'a Story,
+    pub(super) story: &'a Story,
     pub(super) chapter: &'a Chapter,
     pub(super) world: World,
     /// Holds what is durable; each driver has a journal over the same store.
-    root: MemoryJournal,
+    pub(super) root: MemoryJournal,
     /// `None` between a crash and the next driver.
     pub(super) driver: Option<Driver>,
     /// The run of the present chapter, once it is known.
@@ -39,9 +35,9 @@ pub(super) struct Telling<'a> {
     /// Whether a command waits in the inbox.
     waits: bool,
     losses: usize,
-    appends: u64,
+    pub(super) appends: u64,
     pub(super) effects: u64,
-    crashes: u32,
+    pub(super) crashes: u32,
     /// The driver is killed when this attempt of this step has ended, for so long.
     pub(super) dies_after: Option<(String, u32, Span)>,
 }
@@ -106,7 +102,7 @@ impl<'a> Telling<'a> {
     }
 
     /// Opens a driver if there is none, and starts the run or takes it up again.
-    fn begin(&mut self) -> Result<()> {
+    pub(super) fn begin(&mut self) -> Result<()> {
         let now = self.world.now;
         if self.driver.is_none() {
             let mut driver = Driver::open(self.journal())?;
@@ -274,7 +270,7 @@ impl<'a> Telling<'a> {
         }
         self.waits = !self.root.inbox()?.is_empty();
         if !self.waits {
-            for command in self.state().map(|state| person(self.chapter, state)).unwrap_or_default() {
+            for command in self.state().map(|state| said_by(self.chapter, state)).unwrap_or_default() {
                 self.send(&run, now, &command)?;
                 self.waits = true;
             }
@@ -289,7 +285,7 @@ impl<'a> Telling<'a> {
     }
 
     /// One commit, with the driver killed before or after it; then its effects.
-    fn commit(&mut self) -> Result<()> {
+    pub(super) fn commit(&mut self) -> Result<()> {
         let Some(driver) = &mut self.driver else { return Ok(()) };
         if driver.kernel.is_dirty() {
             self.appends += 1;
@@ -351,84 +347,4 @@ impl<'a> Telling<'a> {
         self.world.steps.reports(0);
         self.lose_world();
     }
-
-    fn end(mut self, runs: Vec<RunEnd>) -> Result<End> {
-        // What the last run asked for is still being looked after.
-        let until = self.world.now.after(AFTERWARDS);
-        while self.world.now < until {
-            self.world.advance(self.world.now.after(Span::seconds(1)));
-            let now = self.world.now;
-            match &mut self.driver {
-                Some(driver) => driver.look(&mut self.world, now)?,
-                None => self.begin()?,
-            }
-            self.commit()?;
-        }
-        let mut journal = self.root.reopen();
-        let mut events = Vec::new();
-        let mut streams = journal.services()?;
-        streams.extend(journal.runs(usize::MAX)?.into_iter().map(|row| row.stream));
-        for stream in streams {
-            for event in journal.read(&stream)? {
-                events.extend(format!("{stream} {} {} ", event.seq, event.at.0).into_bytes());
-                events.extend(event.body);
-                events.push(b'\n');
-            }
-        }
-        let mut services = BTreeMap::new();
-        for (name, service) in &self.world.services {
-            let known =
-                self.driver.as_ref().and_then(|driver| driver.kernel.service(name)).cloned().unwrap_or_default();
-            let end = ServiceEnd {
-                stable: known.stable,
-                kept: known.kept,
-                held: known.claim.map(|claim| claim.run),
-                running: service.running(),
-                ready: service.ready(),
-                weights: service.desired.as_ref().map(|desired| desired.weights.clone()).unwrap_or_default(),
-            };
-            services.insert(name.clone(), end);
-        }
-        Ok(End {
-            seed: self.story.seed,
-            runs,
-            services,
-            left: self.world.steps.running(),
-            wrote: self.world.steps.wrote().into_keys().collect(),
-            executions: self.world.steps.all,
-            events,
-            appends: self.appends,
-            effects: self.effects,
-            crashes: self.crashes,
-            broken: self.world.broken,
-        })
-    }
-}
-
-/// What the one who looks after a run says now.
-fn person(chapter: &Chapter, state: &RunState) -> Vec<Command> {
-    let Some(run) = state.run() else { return Vec::new() };
-    let by = || "ann".to_owned();
-    let mut said = Vec::new();
-    if let Some(answer) = &chapter.person.answers {
-        let questions = run.questions();
-        said.extend(questions.map(|(step, _)| Command::Resolve {
-            step: step.to_owned(),
-            answer: answer.clone(),
-            by: by(),
-        }));
-    }
-    if chapter.person.promotes {
-        said.extend(run.rollouts().filter_map(|(step, rollout)| {
-            let waits = matches!(rollout.step(), Some(Move::Gate { gate: Gate::Approval })) && rollout.begun;
-            let asks = rollout.paused.as_ref().is_some_and(|pause| pause.by.is_none());
-            let step = step.to_owned();
-            (!rollout.back && !rollout.opened && (waits || asks)).then(|| Command::Promote {
-                step,
-                by: by(),
-                reason: String::new(),
-            })
-        }));
-    }
-    said
 }

@@ -10,6 +10,8 @@ use tidegate::pipeline::{Cause, StepError};
 use tidegate::{Context, Function};
 use tokio::sync::oneshot;
 
+use crate::attach::attach;
+
 /// How a call ended.
 pub(crate) type Answer = Result<Value, StepError>;
 
@@ -88,7 +90,7 @@ impl Caller {
         let (call, open) = (Arc::clone(&self.call), Arc::clone(&self.open));
         tokio::task::spawn_blocking(move || {
             // An interpreter that ends runs nothing more: the attempt is cut off, and goes on another time.
-            let begun = Python::try_attach(|py| {
+            let begun = attach(|py| {
                 let begun = call.bind(py).call1((id, function.bind(py), payload));
                 begun.map(drop).map_err(|error| error.to_string())
             });
@@ -111,7 +113,7 @@ impl Caller {
     fn stop(&self, id: u64) {
         let stop = Arc::clone(&self.stop);
         tokio::task::spawn_blocking(move || {
-            let _ = Python::try_attach(|py| {
+            let _ = attach(|py| {
                 if let Err(error) = stop.bind(py).call1((id,)) {
                     error.write_unraisable(py, None);
                 }

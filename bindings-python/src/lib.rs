@@ -1,5 +1,6 @@
 //! The Python package's native part: it converts and calls, and decides nothing. Everything crosses as JSON text.
 
+mod attach;
 mod call;
 mod engine;
 mod error;
@@ -18,6 +19,8 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<run::Narrator>()?;
     module.add_class::<run::Run>()?;
     module.add_class::<watch::Watch>()?;
+    module.add_function(wrap_pyfunction!(attach::arrive, module)?)?;
+    module.add_function(wrap_pyfunction!(attach::leave, module)?)?;
     module.add_function(wrap_pyfunction!(engine::outcome_error, module)?)?;
     module.add_function(wrap_pyfunction!(engine::supervise, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))

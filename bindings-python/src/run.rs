@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use tidegate::Result;
 use tokio::sync::Mutex;
 
+use crate::attach::attach;
 use crate::error::{detached, json, raise};
 use crate::host::{Host, block, seconds};
 
@@ -117,7 +118,7 @@ where
 {
     tokio::task::spawn_blocking(move || {
         // An interpreter that ends wants no answers any more.
-        let _ = Python::try_attach(|py| {
+        let _ = attach(|py| {
             let called = match result {
                 Ok(value) => callback.call1(py, (value, py.None())),
                 Err(error) => callback.call1(py, (py.None(), raise(py, &error).into_value(py))),

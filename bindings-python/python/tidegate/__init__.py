@@ -1,9 +1,25 @@
-"""Ships software safely from inside your own program: typed pipelines, health checks and rollouts over one embedded,
-durable journal."""
+"""Ship software safely from inside your own program: typed pipelines, health checks and rollouts over one embedded,
+durable journal::
 
-from ._check import Check, Result, command, http, tcp
+    release = tidegate.Pipeline("release")
+    build = release.command("build", ["make"])
+
+    @release.step(after=[build])
+    def package(context: tidegate.Context) -> str:
+        return "image:1"
+
+    with tidegate.Engine("release.db") as engine:
+        engine.run(release, key="v1.4.2").ok()
+
+Run it again with the same key: a run that was cut off goes on where it was, and one that ended runs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ._context import Context
-from ._engine import AsyncEngine, Engine
+from ._engine import Engine, Event, Run
 from ._errors import (
     Busy,
     Cancelled,
@@ -19,13 +35,16 @@ from ._errors import (
     TidegateError,
     Unsupported,
 )
-from ._outcome import Outcome, StepOutcome
+from ._outcome import Claim, Damage, Outcome, RunRow, Service, Status, StepOutcome, StepStatus, Verified
 from ._pipeline import Pipeline, Retry, Secret, Step
-from ._rollout import Absolute, Blackout, BlueGreen, Canary, Release, Revert, Sequential, Serve
-from ._run import AsyncRun, Run
 from ._tidegate import __version__
 from ._to_spec import Duration
-from ._watch import Transition, Watch
+
+if TYPE_CHECKING:
+    from ._aio import AsyncEngine, AsyncRun
+    from ._check import Check, CommandProbe, HttpProbe, Result, State, TcpProbe, Verdict, command, http, tcp
+    from ._rollout import Absolute, Blackout, BlueGreen, Canary, Release, Revert, Sequential, Serve
+    from ._watch import Transition, Watch
 
 __all__ = [
     "Absolute",
@@ -37,13 +56,18 @@ __all__ = [
     "Canary",
     "Cancelled",
     "Check",
+    "Claim",
+    "CommandProbe",
     "Conflict",
     "Context",
     "Corrupt",
+    "Damage",
     "Duration",
     "Engine",
+    "Event",
     "Failed",
     "Fault",
+    "HttpProbe",
     "InternalError",
     "Invalid",
     "IoError",
@@ -56,17 +80,68 @@ __all__ = [
     "Retry",
     "Revert",
     "Run",
+    "RunRow",
     "Secret",
     "Sequential",
     "Serve",
+    "Service",
+    "State",
+    "Status",
     "Step",
     "StepOutcome",
+    "StepStatus",
+    "TcpProbe",
     "TidegateError",
     "Transition",
     "Unsupported",
+    "Verdict",
+    "Verified",
     "Watch",
     "__version__",
     "command",
     "http",
     "tcp",
 ]
+
+# Not every program needs these, and importing them takes as long as all the rest: asyncio alone does.
+_LATER = {
+    "_aio": ("AsyncEngine", "AsyncRun"),
+    "_check": (
+        "Check",
+        "CommandProbe",
+        "HttpProbe",
+        "Result",
+        "State",
+        "TcpProbe",
+        "Verdict",
+        "command",
+        "http",
+        "tcp",
+    ),
+    "_rollout": (
+        "Absolute",
+        "Blackout",
+        "BlueGreen",
+        "Canary",
+        "Release",
+        "Revert",
+        "Sequential",
+        "Serve",
+    ),
+    "_watch": ("Transition", "Watch"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name in names:
+            import importlib
+
+            value = getattr(importlib.import_module(f".{module}", __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

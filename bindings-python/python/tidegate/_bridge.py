@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import inspect
 import os
@@ -55,10 +56,23 @@ class Bound:
     context: contextvars.Context
 
 
+_registered = False
+
+
+def _leave_at_exit() -> None:
+    """Keeps native threads out of the interpreter's end. Engines, which are registered after this, close before it."""
+    global _registered
+    if not _registered:
+        _registered = True
+        _tidegate.arrive()
+        atexit.register(_tidegate.leave)
+
+
 class Bridge:
     """The calls under way. The core begins and stops them by number, from its own threads."""
 
     def __init__(self) -> None:
+        _leave_at_exit()
         self.calls = _tidegate.Calls()
         self._lock = threading.Lock()
         self._open: dict[int, _Call] = {}
@@ -102,7 +116,7 @@ class Bridge:
         for call in calls:
             if call.thread is not None and call.thread is not threading.current_thread():
                 call.thread.join(max(0.0, end - time.monotonic()))
-        return [call.task for call in calls if call.task is not None and call.thread is None]
+        return [call.task for call in calls if call.task is not None and call.is_elsewhere]
 
 
 class _Call:
@@ -116,6 +130,8 @@ class _Call:
         # A context can be entered only once at a time.
         self._context = bound.context.copy()
         self._loop = bound.loop if bound.target.is_async else None
+        self.is_elsewhere = self._loop is not None
+        """Whether it runs on a loop of the caller's."""
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
         self.task: asyncio.Task[None] | None = None
@@ -125,8 +141,10 @@ class _Call:
             self._on_loop(self._spawn)
             return
         # A daemon: one that does not heed its context must not keep the program from ending.
-        self.thread = threading.Thread(target=self._thread, name=f"tidegate-step-{self._number}", daemon=True)
-        self.thread.start()
+        thread = threading.Thread(target=self._thread, name=f"tidegate-call-{self._number}", daemon=True)
+        thread.start()
+        # Only now can it be joined.
+        self.thread = thread
 
     def stop(self) -> None:
         self._stop.set()

@@ -1,45 +1,50 @@
-"""Engines: they drive runs over one journal."""
+"""The engine and its runs, for programs that wait."""
 
 from __future__ import annotations
 
-import atexit
 import contextvars
 import json
+import math
 import os
-import sys
-import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from . import _tidegate
-from ._bridge import Bound, Bridge
-from ._run import AsyncRun, Run
-from ._values import encode
+from ._core import Answer, Core, Durability, cancel_of, command_of, resolve_of
+from ._errors import TidegateError
+from ._outcome import Outcome, RunRow, Service, Verified, outcome_from
 
 if TYPE_CHECKING:
-    import asyncio
     from types import TracebackType
+    from typing import Self
 
-    from ._outcome import Outcome
-    from ._pipeline import Pipeline
+    from ._pipeline import Pipeline, Step
 
-__all__ = ["AsyncEngine", "Engine"]
+__all__ = ["Engine", "Event", "Run"]
 
-CLOSE_WITHIN = 5.0
-"""How long closing waits for functions on threads, in seconds."""
-Durability = Literal["full", "relaxed", "memory"]
+Event = dict[str, Any]
+"""One event of a run: ``kind``, and what belongs to it. Durable ones have ``seq`` and ``at``; a line of output is
+``{"kind": "output", "step": ..., "attempt": ..., "stream": ..., "line": ...}``."""
 
-_open: weakref.WeakSet[_Base] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    # Threads that call into an interpreter that ends would abort the process.
-    for engine in list(_open):
-        engine._close()
+POLL = 0.1
+"""Seconds of waiting between two looks at signals."""
+BATCH = 256
+"""How many events are read at a time."""
 
 
-class _Base:
+class Engine:
+    """Drives runs over one journal::
+
+        with tidegate.Engine("release.db") as engine:
+            outcome = engine.run(release, key="v1.4.2")
+
+    ``durability`` says what a recorded event survives: ``full`` loss of power, ``relaxed`` a crash of the process,
+    ``memory`` nothing. ``secrets`` are values for the environment of commands, by name; they are recorded nowhere.
+
+    Raises ``Busy`` when another process drives the journal, ``Corrupt`` when it is damaged.
+    """
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -47,131 +52,156 @@ class _Base:
         durability: Durability = "full",
         secrets: Mapping[str, str] | None = None,
     ) -> None:
-        """Opens the journal at ``path``, which is made if it does not exist, for driving.
+        self._core = Core(path, durability, secrets)
 
-        ``durability`` is what an acknowledged event survives: loss of power (``full``), a crash of the process
-        (``relaxed``), nothing (``memory``). ``secrets`` are given to commands by name and kept out of everything that
-        is written. Raises ``Busy`` when another process drives the journal, ``Corrupt`` when it is damaged.
-        """
-        self._path = os.fspath(path)
-        self._bridge = Bridge()
-        options = {
-            "durability": durability,
-            "secrets": dict(secrets or {}),
-            "supervisor": [sys.executable, "-m", "tidegate", "supervise", "{dir}"],
-        }
-        self._native = _tidegate.Engine.open(
-            self._path, json.dumps(options), self._bridge.calls, self._bridge.begin, self._bridge.stop
-        )
-        _open.add(self)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._path!r})"
+        return f"Engine({self._core.path!r}, {'open' if self._core.is_open else 'closed'})"
 
-    def _begin(
-        self,
-        pipeline: Pipeline,
-        key: str | None,
-        params: Any,
-        rerun_failed: str | None,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> _tidegate.Run:
-        context = contextvars.copy_context()
-        functions = {name: Bound(function, loop, context) for name, function in pipeline._functions.items()}
-        options = {"key": key, "params": json.loads(encode(params)), "rerun_failed": rerun_failed}
-        return self._native.start(json.dumps(pipeline.to_spec()), functions, json.dumps(options))
+    def run(
+        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
+    ) -> Outcome:
+        """Runs a pipeline to its end, and returns the outcome whatever it is; ``outcome.ok()`` raises if it failed.
 
-    def _close(self) -> None:
-        _open.discard(self)
-        self._bridge.close(CLOSE_WITHIN)
-        self._native.close()
+        The same key of the same pipeline is the same run: one that was cut off goes on, one that ended returns its
+        recorded outcome and runs nothing. ``rerun_failed`` runs again what failed, was skipped or cancelled; a text says
+        who asks for it.
 
-    def runs(self, limit: int = 100) -> list[dict[str, Any]]:
+        The first Ctrl-C cancels the run, waits for its cleanup steps and raises ``KeyboardInterrupt``; the second one
+        raises at once and leaves the run to be taken up again.
+        """
+        return self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed).outcome()
+
+    def start(
+        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
+    ) -> Run:
+        """The same, without waiting: returns as soon as the start is recorded."""
+        native = self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context())
+        return Run(self, native)
+
+    def runs(self, limit: int = 50) -> list[RunRow]:
         """The latest runs, newest first."""
-        rows: list[dict[str, Any]] = json.loads(self._native.runs(limit))
-        return rows
+        return self._core.runs(limit)
 
-    def service(self, name: str) -> dict[str, Any] | None:
+    def service(self, name: str) -> Service | None:
         """What is known of a service; None when nothing is."""
-        state: dict[str, Any] | None = json.loads(self._native.service(name))
-        return state
+        return self._core.service(name)
 
     def remove_service(self, name: str) -> None:
         """Ends all versions of a service and its proxy, and forgets what could be reverted to."""
-        self._native.remove_service(name)
+        self._core.native.remove_service(name)
 
-    def verify(self) -> dict[str, Any]:
-        """Checks the whole journal; what is wrong is in ``damages``."""
-        found: dict[str, Any] = json.loads(self._native.verify())
-        return found
+    def verify(self) -> Verified:
+        """Checks the whole journal; damage is a result, not an exception."""
+        return self._core.verify()
 
     def prune(self, run: str) -> None:
-        """Removes the events of a run that has ended; what remains still verifies."""
-        self._native.prune(run)
-
-
-class Engine(_Base):
-    """Drives runs over one journal. Use it with ``with``: closing ends what runs of steps and leaves runs to be taken up
-    again; supervised services go on."""
-
-    def start(
-        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: str | None = None
-    ) -> Run:
-        """Starts a run, or takes one up, and returns as soon as that is recorded.
-
-        The same ``key`` of the same pipeline is the same run: one that was cut off goes on, one that ended returns its
-        recorded outcome and runs nothing. ``params`` are part of a key's identity. ``rerun_failed`` says who asks to run
-        again what failed, was skipped or cancelled.
-        """
-        return Run(self._begin(pipeline, key, params, rerun_failed, None), self._native.send)
-
-    def run(
-        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: str | None = None
-    ) -> Outcome:
-        """Starts a run, or takes one up, and waits for its outcome; see ``start`` and ``Run.outcome``."""
-        return self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed).outcome()
+        """Removes the events of a run that has ended, by its id; what remains still verifies."""
+        self._core.native.prune(run)
 
     def close(self) -> None:
-        """Ends what runs of steps and closes the journal; a second time does nothing."""
-        self._close()
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        """Ends what runs of steps, leaves runs to be taken up again and services as they are, and closes the journal. A
+        second time, and in a forked child, it does nothing."""
+        self._core.close()
 
 
-class AsyncEngine(_Base):
-    """The same for an event loop: async steps run on the loop of whoever starts the run."""
+class Run:
+    """A run. Iterate it for its events, from its beginning; dropping it changes nothing."""
 
-    async def start(
-        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: str | None = None
-    ) -> AsyncRun:
-        """Starts a run, or takes one up, and returns as soon as that is recorded; see ``Engine.start``."""
-        import asyncio
+    def __init__(self, engine: Engine, native: _tidegate.Run) -> None:
+        self._engine = engine
+        self._native = native
 
-        loop = asyncio.get_running_loop()
-        native = await asyncio.to_thread(self._begin, pipeline, key, params, rerun_failed, loop)
-        return AsyncRun(native, self._native.send)
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._native.id
 
-    async def run(
-        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: str | None = None
-    ) -> Outcome:
-        """Starts a run, or takes one up, and waits for its outcome. Cancelling the wait leaves the run alone."""
-        run = await self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed)
-        return await run.outcome()
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
 
-    async def close(self) -> None:
-        """Ends what runs of steps and closes the journal; a second time does nothing."""
-        import asyncio
+    def outcome(self, timeout: float | None = None) -> Outcome:
+        """Waits until the run has ended or stopped to ask. After ``timeout`` seconds it raises ``TimeoutError``, and the
+        run goes on. Ctrl-C is as with ``Engine.run``."""
+        try:
+            return self._wait(timeout)
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
 
-        await asyncio.to_thread(self._close)
+    def __iter__(self) -> Iterator[Event]:
+        """The run's events as they become durable, none left out, and lines of output as they come, until it has ended or
+        stopped to ask. Ctrl-C while waiting is as with ``Engine.run``."""
+        for text in self._texts():
+            event: Event = json.loads(text)
+            yield event
 
-    async def __aenter__(self) -> AsyncEngine:
-        return self
+    def lines(self) -> Iterator[str]:
+        """The same as lines for people."""
+        narrator = _tidegate.Narrator()
+        for text in self._texts():
+            yield from narrator.lines(text)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self.close()
+    def _texts(self) -> Iterator[str]:
+        events = self._native.events()
+        while True:
+            try:
+                batch = events.next(BATCH, POLL)
+            except KeyboardInterrupt:
+                self._interrupted()
+                raise
+            if batch is None:
+                continue
+            if not batch:
+                return
+            yield from batch
+
+    def cancel(self, reason: str = "", *, by: str | None = None) -> None:
+        """Cancels the run: what runs is stopped, the rest is skipped, cleanup steps run, rollouts go back. Returns when
+        that is recorded; ``outcome()`` says when it is done."""
+        self._engine._core.send(self.id, cancel_of(by, reason))
+
+    def resolve(self, step: Step[Any] | str, answer: Answer, value: Any = None, *, by: str | None = None) -> None:
+        """Answers a step that stopped and asks. With ``done``, ``value`` is what it would have returned."""
+        self._engine._core.send(self.id, resolve_of(step, answer, value, by))
+
+    def promote(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
+        """Opens the gate of a rollout that waits for a person."""
+        self._engine._core.send(self.id, command_of("promote", step, by, reason))
+
+    def pause(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
+        """Begins no further move of a rollout until it is resumed."""
+        self._engine._core.send(self.id, command_of("pause", step, by, reason))
+
+    def resume(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
+        """Goes on with a paused rollout."""
+        self._engine._core.send(self.id, command_of("resume", step, by, reason))
+
+    def abort(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
+        """Takes a rollout back. It wins from every state."""
+        self._engine._core.send(self.id, command_of("abort", step, by, reason))
+
+    def _wait(self, timeout: float | None) -> Outcome:
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            text = self._native.outcome(max(0.0, min(POLL, left)))
+            if text is not None:
+                return outcome_from(text)
+            if left <= 0:
+                raise TimeoutError(f"the run has not ended after {timeout} s (run: {self.id})")
+
+    def _interrupted(self) -> None:
+        try:
+            self.cancel("interrupted")
+            self._wait(None)
+        except TidegateError:
+            # It has ended already, or the engine is closed: nothing is left to cancel.
+            pass

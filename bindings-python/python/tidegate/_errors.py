@@ -114,7 +114,7 @@ class Cancelled(TidegateError):
 
 
 class NeedsAnswer(TidegateError):
-    """The run stopped and asks: see ``Engine.resolve``."""
+    """The run stopped and asks: see ``Run.resolve``."""
 
     kind = "needs_answer"
 

@@ -56,11 +56,12 @@ class Function:
 
     def __init__(self, call: Callable[..., Any], inputs: int, local_names: Mapping[str, Any]) -> None:
         self.call = call
-        inner = call
+        inner: Any = call
         while isinstance(inner, functools.partial):
             inner = inner.func
         if not inspect.isroutine(inner) and not isinstance(inner, type):
-            inner = type(inner).__call__.__get__(inner)
+            # An object that can be called.
+            inner = inner.__call__
         self.is_async = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inner)
         unwrapped = inspect.unwrap(inner)
         names = getattr(unwrapped, "__globals__", {})

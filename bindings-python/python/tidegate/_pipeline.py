@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypedDict, Ty
 
 from ._context import Context
 from ._function import ANY, Function, Hint
-from ._rollout import BlueGreen, Canary, Release, Revert
 from ._to_spec import Duration, duration, fields_of
 
 if TYPE_CHECKING:
     from . import _spec as spec
+    from ._rollout import BlueGreen, Canary, Release, Revert
 
 __all__ = ["CommandOptions", "Pipeline", "Retry", "Secret", "Step", "StepOptions", "When"]
 
@@ -21,10 +21,10 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
-A_co = TypeVar("A_co", covariant=True)
-B_co = TypeVar("B_co", covariant=True)
 C = TypeVar("C")
 D = TypeVar("D")
+A_co = TypeVar("A_co", covariant=True)
+B_co = TypeVar("B_co", covariant=True)
 When = Literal["success", "failure", "done"]
 """How a step that another one waits for must have ended."""
 

@@ -1,22 +1,17 @@
-"""A step is given the value of a step of another type. The marked line is the one mistake."""
+"""A step is given the value of a step that returns another type."""
 
-from tidegate import Context, Pipeline
-
-p = Pipeline("p")
+import tidegate
 
 
-def size(context: Context) -> int:
-    return 3
+def count(context: tidegate.Context) -> int:
+    return 1
 
 
-def shout(context: Context, text: str) -> str:
+def shout(context: tidegate.Context, text: str) -> str:
     return text.upper()
 
 
-def name(context: Context) -> str:
-    return "shop"
-
-
-number = p.step(size)
-text = p.step(name)
-loud = p.step(shout, number)  # MISTAKE: number -> text
+release = tidegate.Pipeline("release")
+counted = release.step(count)
+named = release.command("name", ["git", "describe"], output="text")
+release.step(shout, counted)  # wrong: counted -> named

@@ -1,15 +1,14 @@
-"""A rollout is given a step that makes no release. The marked line is the one mistake."""
+"""A rollout is given a step that returns no release."""
 
-from tidegate import Canary, Context, Pipeline, Release, Serve
-
-p = Pipeline("p")
-build = p.command("build", ["make"])
+import tidegate
 
 
-@p.step(after=[build])
-def package(context: Context) -> Release:
-    return Release("v1", ["./shop"])
+def release_of(context: tidegate.Context) -> tidegate.Release:
+    return tidegate.Release("v1", ["serve"])
 
 
-canary = Canary("shop", steps=[10], bake="1m", serve=Serve("127.0.0.1:0", replicas=1))
-p.rollout("ship", canary, release=build)  # MISTAKE: release=build -> release=package
+release = tidegate.Pipeline("release")
+named = release.command("name", ["git", "describe"], output="text")
+built = release.step(release_of)
+blue = tidegate.BlueGreen("shop", serve=tidegate.Serve("127.0.0.1:8080", replicas=1))
+release.rollout("ship", blue, release=named)  # wrong: named -> built

@@ -30,7 +30,7 @@ def main() -> int:
             print(line, flush=True)
         run.outcome()
         shop = engine.service("shop")
-    last = shop["last"] if shop else None
+    last = shop.last if shop else None
     if last is None or last[0] != version:
         return 1
     return {"promoted": 0, "rolled_back": 3}.get(last[1], 1)

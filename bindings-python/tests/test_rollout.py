@@ -1,0 +1,131 @@
+"""A rollout from Python: real processes behind the real proxy, held by a supervisor that outlives the program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import PATIENCE, until
+
+import tidegate
+
+SHOP = """
+import http.server, os
+class Shop(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = os.environ["VERSION"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Shop).serve_forever()
+"""
+
+
+@pytest.fixture
+def port(journal: Path) -> Iterator[int]:
+    """A free port. Whatever happens, the supervisor is told to end afterwards, and its services with it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free: int = server.getsockname()[1]
+    yield free
+    for pid in supervisors(journal):
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not supervisors(journal))
+
+
+def supervisors(journal: Path) -> list[int]:
+    """The processes that supervise for a journal."""
+    listed = subprocess.run(["ps", "-Awwo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(None, 1) for line in listed.splitlines()]
+    return [int(pid) for pid, args in lines if args.endswith(f" -m tidegate supervise {journal}.supervisor")]
+
+
+def answers(port: int) -> str | None:
+    """What is served."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+            text: str = response.read().decode()
+            return text
+    except OSError:
+        return None
+
+
+def pipeline(version: str, port: int, promote: str = "auto") -> tuple[tidegate.Pipeline, tidegate.Step[object]]:
+    release = tidegate.Pipeline("release")
+
+    @release.step
+    def build(context: tidegate.Context) -> tidegate.Release:
+        return tidegate.Release(version, [sys.executable, "-c", SHOP], {"VERSION": version})
+
+    canary = tidegate.Canary(
+        "shop",
+        serve=tidegate.Serve(f"127.0.0.1:{port}", replicas=2, drain="1s"),
+        steps=[50],
+        bake="500ms",
+        promote="manual" if promote == "manual" else "auto",
+        keep_old="0s",
+        progress_deadline="30s",
+    )
+    return release, release.rollout("ship", canary, release=build)
+
+
+def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) -> None:
+    with tidegate.Engine(journal) as engine:
+        first, shipped = pipeline("v1", port)
+        outcome = engine.run(first, key="v1").ok()
+        assert outcome.value("ship")["version"] == "v1" and shipped.name == "ship"
+    # The service goes on without an engine.
+    assert answers(port) == "v1"
+    with tidegate.Engine(journal) as engine:
+        second, ship = pipeline("v2", port, "manual")
+        run = engine.start(second, key="v2")
+        for event in run:
+            if event["kind"] == "rollout" and "v2" in {answers(port) for _ in range(8)}:
+                break
+        service = engine.service("shop")
+        assert service is not None and service.claim is not None and service.claim.version == "v2"
+        run.abort(ship, "not today", by="tester")
+        taken_back = run.outcome(PATIENCE)
+        assert taken_back.status == "failed" and "not today" in (taken_back.steps["ship"].reason or "")
+        assert {answers(port) for _ in range(8)} == {"v1"}
+
+        again, ship = pipeline("v3", port, "manual")
+        run = engine.start(again, key="v3")
+        until(lambda: promoted(run, ship))
+        run.outcome().ok()
+        service = engine.service("shop")
+        assert service is not None
+        assert (service.stable, service.kept, service.claim) == ("v3", ("v1",), None)
+        assert service.weights == {"v3": 100.0} and service.sizes == {"v3": 2}
+        assert service.last is not None and service.last[:2] == ("v3", "promoted")
+
+        back = tidegate.Pipeline("back")
+        back.revert("revert", tidegate.Revert("shop", to="v1", keep_old="0s"))
+        engine.run(back, key="v3 to v1").ok()
+        assert answers(port) == "v1"
+        engine.remove_service("shop")
+        until(lambda: answers(port) is None)
+
+
+def promoted(run: tidegate.Run, step: tidegate.Step[object]) -> bool:
+    """Says that it may be promoted, and whether that was the end of it."""
+    try:
+        run.promote(step, "looks good", by="tester")
+    except tidegate.TidegateError:
+        # Nothing waits for it yet, or any more.
+        pass
+    try:
+        run.outcome(0.2)
+    except TimeoutError:
+        return False
+    return True

@@ -51,13 +51,17 @@ struct Open {
 }
 
 impl Open {
-    /// Closes the journal, gives steps the time to end, and ends the threads. Not for a thread of the runtime.
-    fn close(self, calls: &Calls, within: Duration) -> tidegate::Result<()> {
+    /// Closes the journal, gives steps the time to end, and ends the threads. When Node `exits`, functions can't answer
+    /// any more and are not waited for. Not for a thread of the runtime.
+    fn close(self, calls: &Calls, within: Duration, exits: bool) -> tidegate::Result<()> {
         let Open { threads, engine } = self;
         let closed = threads.handle().block_on(async {
             let late = || Error::new(Kind::Io, "closing took too long; nothing that was recorded is lost");
             tokio::time::timeout(within, engine.close()).await.unwrap_or_else(|_| Err(late()))
         });
+        if exits {
+            calls.give_up();
+        }
         threads.idle(within);
         calls.give_up();
         threads.join(JOIN_WITHIN);
@@ -107,7 +111,7 @@ pub(crate) fn open<'env>(
                             && let Some(open) = shared.take()
                         {
                             // There is nobody left to be told of an error, and nothing recorded is lost by it.
-                            let _ = open.close(&shared.calls, EXIT_WITHIN);
+                            let _ = open.close(&shared.calls, EXIT_WITHIN, true);
                         }
                     })?;
                     Ok(NativeEngine { shared })
@@ -126,7 +130,8 @@ fn engine_options(text: &str) -> tidegate::Result<EngineOptions> {
         builder = builder.launcher(launcher);
     }
     for (name, value) in options.secrets {
-        builder = builder.secret(name, Secret::new(value)?);
+        let secret = Secret::new(value).map_err(|error| error.with("secret", &name))?;
+        builder = builder.secret(name, secret);
     }
     Ok(builder)
 }
@@ -200,19 +205,19 @@ impl NativeEngine {
         self.ask(env, move |engine| async move { text(&engine.runs(limit as usize).await?) })
     }
 
-    /// Ends all versions of a service and its proxy; resolves when that is recorded.
+    /// Resolves to what is known of a service; `null` when nothing is.
+    #[napi]
+    pub fn service<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move { text(&engine.service(&name).await?) })
+    }
+
+    /// Ends a service; resolves when that is recorded.
     #[napi]
     pub fn remove_service<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {
         self.ask(env, |engine| async move {
             engine.remove_service(&name).await?;
             text(&())
         })
-    }
-
-    /// Resolves to what is known of a service; `null` when nothing is.
-    #[napi]
-    pub fn service<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {
-        self.ask(env, |engine| async move { text(&engine.service(&name).await?) })
     }
 
     /// Resolves to what checking the whole journal found.
@@ -240,7 +245,7 @@ impl NativeEngine {
         };
         let calls = Arc::clone(&self.shared.calls);
         // Not on the runtime, which ends here.
-        std::thread::spawn(move || promise.settle(open.close(&calls, CLOSE_WITHIN).and_then(|()| text(&()))));
+        std::thread::spawn(move || promise.settle(open.close(&calls, CLOSE_WITHIN, false).and_then(|()| text(&()))));
         Ok(object)
     }
 

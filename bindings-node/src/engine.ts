@@ -147,10 +147,11 @@ export class Engine {
 
   /** Starts a run, or takes it up, and waits until it has ended or stopped to ask. A failed run is an outcome too. */
   async run(pipeline: Pipeline, options: RunOptions = {}): Promise<Outcome> {
-    const run = await this.start(pipeline, options)
+    const run = this.start(pipeline, options)
+    // Listening begins before the first step does.
     const stop = options.ctrlC === true ? cancelOnCtrlC(run) : undefined
     try {
-      return await run.outcome()
+      return await (await run).outcome()
     } finally {
       stop?.[Symbol.dispose]()
     }
@@ -175,7 +176,11 @@ export class Engine {
     return state === null ? null : fromCore<ServiceState>('ServiceState', state, {})
   }
 
-  /** Ends all versions of a service and its proxy, and forgets what could be reverted to. */
+  /**
+   * Ends all versions of a service and its proxy, and forgets what could be reverted to. Resolves when that is recorded.
+   *
+   * @throws TidegateError `conflict` while a rollout holds the service.
+   */
   async removeService(name: string): Promise<void> {
     unwrap(await this.#native.removeService(name))
   }

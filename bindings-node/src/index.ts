@@ -69,7 +69,7 @@ export {
   type Context,
   type FunctionOptions,
   type Need,
-  type Shipped,
+  type Promoted,
   Step,
   type StepOptions,
   type Value,

@@ -16,6 +16,7 @@ export interface NativeRun {
   readonly id: string
   outcome(): Promise<Answer<string>>
   events(): NativeEvents
+  lines(): NativeLines
 }
 
 /** One observer of a run. */
@@ -23,9 +24,9 @@ export interface NativeEvents {
   nextBatch(most: number): Promise<Answer<string[]>>
 }
 
-/** Tells a run as lines for people. */
-export interface NativeNarrator {
-  lines(event: string): string[]
+/** One reader of a run's lines. */
+export interface NativeLines {
+  next(): Promise<Answer<string | null>>
 }
 
 /** An engine with threads of its own. */
@@ -40,8 +41,8 @@ export interface NativeEngine {
   send(run: string, command: string): Promise<Answer<string>>
   runs(limit: number): Promise<Answer<string>>
   service(name: string): Promise<Answer<string>>
-  verify(): Promise<Answer<string>>
   removeService(name: string): Promise<Answer<string>>
+  verify(): Promise<Answer<string>>
   prune(run: string): Promise<Answer<string>>
   close(): Promise<Answer<string>>
 }
@@ -57,7 +58,6 @@ export interface NativeWatch {
 export type Listener = (message: string) => void
 
 interface Native {
-  readonly NativeNarrator: new () => NativeNarrator
   version(): string
   open(path: string, options: string, listener: Listener): Promise<Answer<NativeEngine>>
   watch(spec: string, name: string, seed: number, listener: Listener): Answer<NativeWatch>

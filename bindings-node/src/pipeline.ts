@@ -9,7 +9,7 @@ import {
   type Context,
   type FunctionOptions,
   type Need,
-  type Shipped,
+  type Promoted,
   Step,
   type StepOptions,
   type Values,
@@ -103,7 +103,7 @@ export class Pipeline {
     name: string,
     rollout: Rollout,
     options: StepOptions & { readonly release: spec.Release | Step<spec.Release> },
-  ): Step<Shipped> {
+  ): Step<Promoted> {
     const { release, ...rest } = options
     const action: spec.ActionSpecRollout = { kind: 'rollout', rollout: toSpec('RolloutSpec', rollout) }
     if (!(release instanceof Step)) {
@@ -113,7 +113,7 @@ export class Pipeline {
   }
 
   /** A step that takes a service back to a version that was stable before. */
-  revert(name: string, service: string, options: RevertOptions & StepOptions = {}): Step<Shipped> {
+  revert(name: string, service: string, options: RevertOptions & StepOptions = {}): Step<Promoted> {
     const { to, progressDeadline, keepOld, ...rest } = options
     const revert = toSpec<spec.RevertSpec>('RevertSpec', { service, to, progressDeadline, keepOld })
     return this.#add(name, { kind: 'revert', revert }, rest, [])

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
-use tidegate::Events;
+use tidegate::{Events, Lines};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
@@ -44,6 +44,12 @@ impl NativeRun {
         Ok(object)
     }
 
+    /// The same as lines for people.
+    #[napi]
+    pub fn lines(&self) -> NativeLines {
+        NativeLines { lines: Arc::new(Mutex::new(self.run.lines())), handle: self.handle.clone() }
+    }
+
     /// The run's events from its beginning, and its output from now on.
     #[napi]
     pub fn events(&self) -> NativeEvents {
@@ -73,22 +79,24 @@ impl NativeEvents {
     }
 }
 
-/// Tells a run as lines for people.
+/// One reader of a run's lines.
 #[napi]
-pub struct NativeNarrator(tidegate::report::Narrator);
+pub struct NativeLines {
+    lines: Arc<Mutex<Lines>>,
+    handle: Handle,
+}
 
 #[napi]
-impl NativeNarrator {
-    /// Before the first event.
-    #[napi(constructor)]
-    #[allow(clippy::new_without_default, reason = "it is made from JavaScript")]
-    pub fn new() -> NativeNarrator {
-        NativeNarrator(tidegate::report::Narrator::new())
-    }
-
-    /// The lines for one event.
+impl NativeLines {
+    /// Resolves to the next line; `null` at the end.
     #[napi]
-    pub fn lines(&mut self, event: String) -> Vec<String> {
-        self.0.lines(&event)
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<Option<String>>::new(env)?;
+        let lines = Arc::clone(&self.lines);
+        self.handle.spawn(async move {
+            let line = lines.lock().await.next().await;
+            promise.settle(Ok(line));
+        });
+        Ok(object)
     }
 }

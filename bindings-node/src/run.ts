@@ -3,7 +3,7 @@
 import { userInfo } from 'node:os'
 import { TidegateError } from './errors.js'
 import { eventFrom, type RunEvent } from './events.js'
-import { native, type NativeEngine, type NativeRun, unwrap } from './native.js'
+import { type NativeEngine, type NativeRun, unwrap } from './native.js'
 import { Outcome } from './outcome.js'
 import type * as spec from './spec.js'
 import { Step } from './step.js'
@@ -95,16 +95,13 @@ export class Run implements AsyncIterable<RunEvent> {
 
   /** The same as lines for people. */
   async *lines(): AsyncGenerator<string, void, void> {
-    const events = this.#run.events()
-    const narrator = new native.NativeNarrator()
+    const lines = this.#run.lines()
     for (;;) {
-      const batch = unwrap(await events.nextBatch(BATCH))
-      if (batch.length === 0) {
+      const line = unwrap(await lines.next())
+      if (line === null) {
         return
       }
-      for (const event of batch) {
-        yield* narrator.lines(event)
-      }
+      yield line
     }
   }
 

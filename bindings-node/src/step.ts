@@ -78,11 +78,11 @@ export interface Context {
 }
 
 /** What a rollout or revert says when its version is the stable one. */
-export interface Shipped {
+export interface Promoted {
   /** `promoted`. */
   readonly outcome: string
-  /** The version. */
-  readonly version: string
+  /** The version that is stable now. */
+  readonly version: string | null
   /** Why, in one sentence that names the evidence. */
   readonly reason: string
 }

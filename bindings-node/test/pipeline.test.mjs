@@ -144,10 +144,10 @@ test('a step that takes too long is stopped through its signal', async (t) => {
   const p = new Pipeline('p')
   let stopped = false
   p.step('slow', { timeout: 50 }, (ctx) => {
-    return new Promise((resolve) => {
+    return new Promise((_, reject) => {
       ctx.signal.addEventListener('abort', () => {
         stopped = true
-        resolve('too late')
+        reject(ctx.signal.reason)
       })
     })
   })
@@ -205,7 +205,14 @@ test('secrets reach commands and nothing that is kept', async (t) => {
   const p = new Pipeline('p')
   const length = p.shell('use', 'printf %s ${#TOKEN}', { env: { TOKEN: secret('token'), my_Var: 'kept as it is' }, output: 'text' })
   const other = p.shell('other', 'printf %s "$my_Var"', { env: { my_Var: 'kept as it is' }, output: 'text' })
-  const outcome = (await e.run(p)).ok()
+  p.step('leak', () => ({ said: 'it is hunter2-hunter2-hunter2' }))
+  p.step('throw', { allowFailure: true }, () => {
+    throw new Error('hunter2-hunter2-hunter2')
+  })
+  const run = await e.start(p)
+  const events = JSON.stringify(await all(run))
+  assert.ok(!events.includes('hunter2'), events)
+  const outcome = (await run.outcome()).ok()
   assert.equal(outcome.value(length), '23')
   assert.equal(outcome.value(other), 'kept as it is')
   await e.close()
@@ -223,7 +230,7 @@ test('a missing secret fails the step', async (t) => {
   const p = new Pipeline('p')
   p.command('a', ['true'], { env: { A: secret('unknown') } })
   const { steps } = await e.run(p)
-  assert.match(steps.a.reason, /there is no secret "unknown"/)
+  assert.match(steps.a.reason, /no secret "unknown"/)
 })
 
 test('two engines drive two journals in one process', async (t) => {
@@ -255,6 +262,15 @@ test('nothing is lost of many events, in order, by several readers', async (t) =
   )
   assert.equal(one.filter((event) => event.kind === 'step_finished').length, 300)
   assert.equal(one.at(-1).kind, 'run_finished')
+})
+
+test('a run reads as lines', async (t) => {
+  const { engine: e } = await engine(t)
+  const p = new Pipeline('p')
+  p.shell('greet', 'echo hello')
+  const run = await e.start(p)
+  const text = (await all(run.lines())).join('\n')
+  assert.match(text, /greet/)
 })
 
 test('the event loop is never blocked', async (t) => {

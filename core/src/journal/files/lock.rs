@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,13 @@ pub struct Holder {
 impl Holder {
     /// This process.
     fn this(since: Time) -> Holder {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Holder { pid: std::process::id(), host, start: start_time().unwrap_or(0), since }
+        let pid = std::process::id();
+        Holder { pid, host: host(), start: start_time(pid).unwrap_or(0), since }
+    }
+
+    /// Whether it is known to have ended: no process of this host is the one that it names.
+    fn is_gone(&self) -> bool {
+        self.start != 0 && self.host == host() && start_time(self.pid) != Some(self.start)
     }
 
     /// Who wrote itself into the lock file last, and did not close. It may be dead: only the lock tells.
@@ -40,11 +46,23 @@ impl Holder {
 /// The file has this many bytes at least, and is written in place, so that a full disk keeps nobody from driving.
 const LENGTH: usize = 512;
 
-/// Field 22 of proc_pid_stat(5), counted after the name, which may hold anything.
-fn start_time() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+/// How long a lock that no living process claims is waited for. The kernel gives a killed process's lock back only when
+/// the child that it was just starting has become another program, which takes its time on a busy machine.
+const UNCLAIMED: Duration = Duration::from_secs(2);
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// When a living process was started: field 22 of proc_pid_stat(5), counted after the name, which may hold anything.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// The held lock. It ends with the process or when the file is closed.
@@ -60,20 +78,18 @@ impl Lock {
             |e: std::io::Error| Error::new(Kind::Io, "can't lock the journal").with("path", path.display()).because(e);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let error =
-                    Error::new(Kind::Busy, "the journal is driven by another opening").with("path", path.display());
-                let error = match Holder::read(path) {
-                    Some(holder) => error.with("pid", holder.pid).with("host", holder.host).with("since", holder.since),
-                    None => error,
-                };
-                return Err(error
-                    .retry_later()
-                    .help("wait until it ends or end it; other processes use a Reader, which needs no lock"));
+        let asked = Instant::now();
+        while let Err(error) = file.try_lock() {
+            let holder = match error {
+                TryLockError::WouldBlock => Holder::read(path),
+                TryLockError::Error(e) => return Err(io(e)),
+            };
+            // Without a name, its holder takes it or gives it back at this moment.
+            if asked.elapsed() >= UNCLAIMED || holder.as_ref().is_some_and(|holder| !holder.is_gone()) {
+                return Err(busy(path, holder));
             }
-            Err(TryLockError::Error(e)) => return Err(io(e)),
+            #[allow(clippy::disallowed_methods, reason = "an opening blocks its thread for the disk as well")]
+            std::thread::sleep(Duration::from_millis(10));
         }
         let mut text = serde_json::to_vec(&Holder::this(since))
             .map_err(|e| Error::new(Kind::Internal, "can't write who drives").because(e))?;
@@ -88,6 +104,20 @@ impl Lock {
             .write_all_at(&[b' '; LENGTH], 0)
             .map_err(|e| Error::new(Kind::Io, "can't clear the lock file").because(e))
     }
+}
+
+fn busy(path: &Path, holder: Option<Holder>) -> Error {
+    let error = Error::new(Kind::Busy, "the journal is driven by another opening").with("path", path.display());
+    let gone = holder.as_ref().is_some_and(Holder::is_gone);
+    let error = match holder {
+        Some(holder) => error.with("pid", holder.pid).with("host", holder.host).with("since", holder.since),
+        None => error,
+    };
+    error.retry_later().help(if gone {
+        "that process has ended, and one that it forked still holds the lock: end that one"
+    } else {
+        "wait until it ends or end it; other processes use a Reader, which needs no lock"
+    })
 }
 
 #[cfg(test)]
@@ -106,10 +136,47 @@ mod tests {
         assert!(text.contains(&format!("pid: {}", std::process::id())), "{text}");
         assert!(text.contains("since: 1970-01-01T00:00:01.000Z"), "{text}");
         assert!(error.context().iter().any(|(key, host)| *key == "host" && !host.is_empty()));
-        assert_eq!(Holder::read(&path).unwrap().start, start_time().unwrap());
+        assert_eq!(Holder::read(&path).unwrap().start, start_time(std::process::id()).unwrap());
         lock.release().unwrap();
         assert_eq!(Holder::read(&path), None);
         drop(Lock::acquire(&path, Time(3_000)).unwrap());
         Lock::acquire(&path, Time(4_000)).unwrap();
+    }
+
+    /// Holds the lock as a child does that a killed driver was just starting.
+    fn held_for_a_dead_process(path: &Path) -> File {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        file.lock().unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let holder = Holder { pid: ended.id(), start: start_time(ended.id()).unwrap_or(1), ..Holder::this(Time(5)) };
+        ended.wait().unwrap();
+        file.write_all_at(&serde_json::to_vec(&holder).unwrap(), 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_dead_process_s_lock_is_waited_for() {
+        let dir = crate::journal::tests::Dir::new("lock-dead");
+        let path = dir.0.join("x.lock");
+        let held = held_for_a_dead_process(&path);
+        let taker = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::acquire(&path, Time(6))
+        });
+        #[allow(clippy::disallowed_methods, reason = "a test that lets another thread get on")]
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!taker.is_finished());
+        drop(held);
+        taker.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_a_fork_keeps_is_told_from_a_living_driver_s() {
+        let dir = crate::journal::tests::Dir::new("lock-fork");
+        let path = dir.0.join("x.lock");
+        let _held = held_for_a_dead_process(&path);
+        let error = Lock::acquire(&path, Time(6)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        assert!(error.to_string().contains("has ended"), "{error}");
     }
 }

@@ -15,6 +15,8 @@ use crate::time::{Span, Time};
 pub struct Narrator {
     state: RunState,
     began: BTreeMap<String, Time>,
+    /// The reason that a rollout's lines gave last, by step. It is told once on the way back, and once at the end.
+    reasons: BTreeMap<String, String>,
 }
 
 impl Narrator {
@@ -60,7 +62,11 @@ impl Narrator {
                 let took = self.began.get(step).map(|began| took(at.since(*began))).unwrap_or_default();
                 match result {
                     StepResult::Succeeded { .. } => format!("{step}: succeeded{took}"),
-                    StepResult::Failed { error } => format!("{step}: failed{took}: {error}"),
+                    StepResult::Failed { error } => {
+                        let error = error.to_string();
+                        let told = self.reasons.get(step).is_some_and(|reason| error.contains(reason.as_str()));
+                        if told { format!("{step}: failed{took}") } else { format!("{step}: failed{took}: {error}") }
+                    }
                     StepResult::Cancelled { why } => format!("{step}: cancelled{took}: {why}"),
                 }
             }
@@ -79,8 +85,21 @@ impl Narrator {
                 RunOutcome::Cancelled => "the run was cancelled".to_owned(),
             },
             RunEvent::Rollout { step, event } => {
+                let event = &**event;
                 let rollout = self.state.run()?.rollout(step)?;
-                format!("{step}: {}", rollout_line(rollout, event)?)
+                let line = match event {
+                    RolloutEvent::TurnedBack { reason, .. } if self.reasons.get(step) == Some(reason) => {
+                        "turns back".to_owned()
+                    }
+                    _ => rollout_line(rollout, event)?,
+                };
+                if let RolloutEvent::Verdict { sentence: reason, .. }
+                | RolloutEvent::TurnedBack { reason, .. }
+                | RolloutEvent::Finished { reason, .. } = event
+                {
+                    self.reasons.insert(step.clone(), reason.clone());
+                }
+                format!("{step}: {line}")
             }
         })
     }
@@ -99,6 +118,8 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
                 let share = |(version, share): (&String, &u32)| format!("{version} {}", percent(*share));
                 format!("traffic {}", weights.iter().map(share).collect::<Vec<_>>().join(", "))
             }
+            Move::Scale { version, replicas: 0 } => format!("{version} ends"),
+            Move::Scale { version, replicas: 1 } => format!("{version} on 1 process"),
             Move::Scale { version, replicas } => format!("{version} on {replicas} processes"),
             Move::Retire { version } => format!("{version} is drained and ends"),
             Move::Gate { gate: Gate::Approval } => "waits for a promotion".to_owned(),
@@ -125,11 +146,13 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
         RolloutEvent::Paused { pause } => format!("paused: {}", pause.reason),
         RolloutEvent::Resumed { by, reason } => format!("resumed by {by}: {reason}"),
         RolloutEvent::TurnedBack { reason, .. } => format!("turns back: {reason}"),
-        RolloutEvent::Promoted { version: Some(version), .. } => format!("{version} is promoted"),
         RolloutEvent::Promoted { version: None, .. } => "the first release is taken back".to_owned(),
         RolloutEvent::WorldLost { what } => format!("lost: {what}; it is brought back"),
         RolloutEvent::WorldRestored => "what was lost is back".to_owned(),
-        RolloutEvent::Finished { outcome, reason } => format!("{}: {reason}", outcome.as_str().replace('_', " ")),
+        RolloutEvent::Finished { outcome, reason } => {
+            let outcome = outcome.as_str().replace('_', " ");
+            if reason.contains(&outcome) { reason.clone() } else { format!("{outcome}: {reason}") }
+        }
         _ => return None,
     })
 }

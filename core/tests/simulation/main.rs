@@ -4,6 +4,7 @@
 
 mod canaries;
 mod crashes;
+mod narration;
 mod people;
 mod pipelines;
 mod random;

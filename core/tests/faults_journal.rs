@@ -115,3 +115,28 @@ async fn a_journal_in_memory_leaves_no_file() {
     assert_eq!(std::fs::read_dir(site.path()).unwrap().count(), 0);
     site.end().await;
 }
+
+#[tokio::test]
+async fn an_engine_that_gave_up_says_why_from_then_on() {
+    let site = Site::new();
+    let engine = site.open().await;
+    // As a driver would that got hold of the file in spite of the lock, say on a copy of the disk.
+    let raise_epoch = |by: i64| {
+        let other = rusqlite::Connection::open(site.journal()).unwrap();
+        assert_eq!(other.execute("UPDATE meta SET value = value + ?1 WHERE name = 'epoch'", [by]).unwrap(), 1);
+    };
+    raise_epoch(1);
+    let first = engine.run(&pipeline("a")).key("k").await.unwrap_err();
+    assert_eq!(first.kind(), Kind::Busy, "{first}");
+    for _ in 0..2 {
+        let later = engine.runs(10).await.unwrap_err();
+        assert_eq!(later.kind(), Kind::Busy, "{later}");
+        assert!(later.to_string().contains("its journal can't be written"), "{later}");
+    }
+    engine.close().await.unwrap_err();
+    raise_epoch(-1);
+    let again = site.open().await;
+    assert_eq!(again.run(&pipeline("a")).key("k").await.unwrap().steps["say"].value, "a");
+    again.close().await.unwrap();
+    site.end().await;
+}

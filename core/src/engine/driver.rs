@@ -118,8 +118,8 @@ impl Driver {
         }
     }
 
-    /// Runs until the engine is closed or dropped, or the journal can't be written any more.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+    /// Runs until the engine is closed or dropped, or the journal can't be written any more, and says why in that case.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) -> Result<()> {
         self.restore_services();
         let end = loop {
             if let Some(end) = self.turn(messages) {
@@ -143,10 +143,12 @@ impl Driver {
                     // Whoever closed may have stopped waiting.
                     let _ = reply.send(closed);
                 }
+                Ok(())
             }
             End::Broken(error) => {
                 tracing::error!(%error, "the journal can't be written; the engine stops");
                 self.end_logs(&error);
+                Err(error)
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::future::{Future, IntoFuture};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub struct Engine {
 struct Shared {
     driver: Sender<Message>,
     clock: Arc<dyn Clock>,
+    /// Why the driver ended by itself.
+    broken: Arc<OnceLock<Error>>,
 }
 
 impl Drop for Shared {
@@ -55,8 +57,8 @@ impl Engine {
         EngineOptions::new().open(path).await
     }
 
-    pub(super) fn new(driver: Sender<Message>, clock: Arc<dyn Clock>) -> Engine {
-        Engine { shared: Arc::new(Shared { driver, clock }) }
+    pub(super) fn new(driver: Sender<Message>, clock: Arc<dyn Clock>, broken: Arc<OnceLock<Error>>) -> Engine {
+        Engine { shared: Arc::new(Shared { driver, clock, broken }) }
     }
 
     /// A run of a pipeline, to be started with [`Start::start`] or by awaiting it, which waits for its outcome.
@@ -131,7 +133,12 @@ impl Engine {
     }
 
     async fn call<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
-        let closed = || Error::new(Kind::Cancelled, "the engine is closed").help("open it again");
+        let closed = || match self.shared.broken.get() {
+            Some(error) => Error::new(error.kind(), "the engine has stopped, since its journal can't be written")
+                .because(error.to_string())
+                .help("mend that and open it again: runs go on where they were"),
+            None => Error::new(Kind::Cancelled, "the engine is closed").help("open it again"),
+        };
         let (reply, answer) = oneshot::channel();
         self.shared.driver.send(message(reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -66,12 +66,17 @@ impl EngineOptions {
         let (send, receive) = mpsc::channel();
         let (ready, opened) = oneshot::channel();
         let inbox = send.clone();
+        let broken = Arc::new(OnceLock::new());
+        let breaks = Arc::clone(&broken);
         std::thread::Builder::new()
             .name("tidegate".to_owned())
             .spawn(move || match self.driver(&path, runtime, inbox) {
                 Ok((driver, clock)) => {
-                    if ready.send(Ok(clock)).is_ok() {
-                        driver.run(&receive);
+                    if ready.send(Ok(clock)).is_ok()
+                        && let Err(error) = driver.run(&receive)
+                    {
+                        // Before `receive` goes, so that nobody finds the engine gone without finding why.
+                        let _ = breaks.set(error);
                     }
                 }
                 Err(error) => {
@@ -83,7 +88,7 @@ impl EngineOptions {
         let clock = opened
             .await
             .map_err(|_| Error::new(Kind::Internal, "the engine's thread ended while it was opening"))??;
-        Ok(Engine::new(send, clock))
+        Ok(Engine::new(send, clock, broken))
     }
 
     fn driver(self, path: &Path, runtime: Handle, inbox: mpsc::Sender<Message>) -> Result<(Driver, Arc<dyn Clock>)> {

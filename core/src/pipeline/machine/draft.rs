@@ -87,7 +87,7 @@ impl<'a> Draft<'a> {
             let Some(step) = self.run.steps.get(i) else { continue };
             // What a rollout has asked of the world lasts: it goes on where it was.
             // But a `once` step that was to be repeated after its timeout may have ended well before it was stopped.
-            let may_repeat = self.run.is_once(i) && step.stopping == Some(StopWhy::Timeout);
+            let may_repeat = self.run.is_once(i) && step.stopping == Some(StopWhy::Timeout) && !self.is_halted(i);
             if (step.stopping.is_some() && !may_repeat) || self.run.rollouts.contains_key(&i) {
                 continue;
             }
@@ -97,6 +97,11 @@ impl<'a> Draft<'a> {
                 self.cut_off(i);
             }
         }
+    }
+
+    /// Whether nothing of the step starts any more, since the run was stopped.
+    fn is_halted(&self, i: usize) -> bool {
+        self.halt.is_some() && !self.run.is_cleanup(i)
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -114,8 +119,7 @@ impl<'a> Draft<'a> {
         let Some(step) = self.run.steps.get(i) else { return };
         let backoff = self.run.pipeline.limits(i).backoff;
         let failures = step.failures.saturating_add(1);
-        let halted = self.halt.is_some() && !self.run.is_cleanup(i);
-        if !error.permanent && !halted && failures < backoff.attempts {
+        if !error.permanent && !self.is_halted(i) && failures < backoff.attempts {
             let chance = backoff::chance(self.run.seed, self.run.pipeline.name(i), step.attempt);
             let at = self.now.after(backoff.wait(failures, retry_in, chance));
             if self.run.deadline_of(i).is_none_or(|deadline| at < deadline) {

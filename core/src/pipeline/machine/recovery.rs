@@ -126,6 +126,23 @@ fn a_once_step_that_timed_out_in_a_crash_asks_before_it_is_repeated() {
     assert_eq!(kinds(&world.report("pay", Outcome::Stopped)), ["step_retrying pay"]);
 }
 
+/// A run that was stopped repeats nothing, so that there is nothing to ask.
+#[test]
+fn a_once_step_that_timed_out_in_a_crash_of_a_stopped_run_does_not_ask() {
+    let mut pay = step("pay", &[]);
+    pay.guarantee = Guarantee::Once;
+    pay.timeout = Some("1s".into());
+    pay.retry = retry(3, "1s");
+    let mut spec = pipeline(vec![pay, step("check", &[])]);
+    spec.fail_fast = true;
+    let mut world = World::start(spec);
+    world.pass(1);
+    assert_eq!(world.run().step("pay").unwrap().stopping(), Some(&StopWhy::Timeout));
+    assert_eq!(kinds(&world.report("check", failed()))[0], "step_finished check");
+    assert_eq!(kinds(&world.crash()), ["run_resumed"]);
+    assert_eq!(kinds(&world.report("pay", Outcome::Stopped)), ["step_finished pay", "run_finished"]);
+}
+
 #[test]
 fn what_was_being_stopped_in_a_crash_is_stopped_and_not_started_again() {
     let mut tidy = step("tidy", &["a"]);

@@ -115,16 +115,12 @@ impl HeadFile {
     /// Opens the file, which is made with room for both slots when it is not there.
     pub(in crate::journal) fn open(path: &Path, first: &Slot) -> Result<HeadFile> {
         let io = |e| failed("can't open the journal's outer head", path, e);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
-        let head = HeadFile { file, path: path.to_owned() };
-        if head.file.metadata().map_err(io)?.len() < STRIDE + LENGTH as u64 {
-            // Both slots, so that later writes need no new blocks.
-            head.file.write_all_at(&first.encode(), 0).map_err(io)?;
-            head.file.write_all_at(&first.encode(), STRIDE).map_err(io)?;
-            head.file.sync_all().map_err(io)?;
-        }
-        Ok(head)
+        let open = || OpenOptions::new().write(true).open(path);
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => make(path, first).and_then(|()| open()).map_err(io)?,
+            opened => opened.map_err(io)?,
+        };
+        Ok(HeadFile { file, path: path.to_owned() })
     }
 
     /// Writes what was committed last.
@@ -139,6 +135,19 @@ impl HeadFile {
     pub(in crate::journal) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|e| failed("can't sync the journal's outer head", &self.path, e))
     }
+}
+
+/// Makes the file whole or not at all: a creation that is cut off must not look like damage.
+fn make(path: &Path, first: &Slot) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    // Both slots, so that later writes need no new blocks.
+    file.write_all_at(&first.encode(), 0)?;
+    file.write_all_at(&first.encode(), STRIDE)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
 }
 
 fn failed(what: &str, path: &Path, e: io::Error) -> Error {

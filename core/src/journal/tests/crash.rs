@@ -193,3 +193,46 @@ fn a_driver_killed_while_it_opens_leaves_a_journal_that_opens() {
         assert!(journal.verify().unwrap().is_sound());
     }
 }
+
+/// Opens, appends once, and says so.
+#[test]
+fn opens_once() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let mut journal = open_as(Path::new(&path), Durability::Full).unwrap();
+    let head = journal.head(&run("a")).unwrap();
+    journal.append(vec![Append::new(run("a"), head, vec![record(1, "x")])], &[]).unwrap();
+    writeln!(std::io::stdout(), "opened").unwrap();
+}
+
+/// Kills the driver when it begins its nth call of one kind, for each kind that changes a file and each n.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_driver_killed_at_any_system_call_of_its_opening_leaves_a_journal_that_opens() {
+    let mut cuts = 0;
+    for call in ["openat", "pwrite64", "write", "fsync", "fdatasync", "ftruncate", "rename", "unlink"] {
+        for n in 1.. {
+            let dir = Dir::new("cut");
+            let path = dir.0.join("x.db");
+            let output = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:signal=KILL:when={n}")])
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", "journal::tests::crash::opens_once", "--nocapture", "--test-threads=1"])
+                .env(CHILD, &path)
+                .output()
+                .expect("strace, which tests/run installs");
+            if String::from_utf8_lossy(&output.stdout).contains("opened") {
+                assert!(n > 1 || call == "ftruncate", "{call}: {}", String::from_utf8_lossy(&output.stderr));
+                break;
+            }
+            let reopened = open(&path).and_then(|mut journal| {
+                let head = journal.head(&run("a"))?;
+                journal.append(vec![Append::new(run("a"), head, vec![record(1, "x")])], &[])?;
+                journal.verify()
+            });
+            assert!(reopened.as_ref().is_ok_and(|verified| verified.is_sound()), "{call} {n}: {reopened:?}");
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 40, "{cuts} cuts");
+}

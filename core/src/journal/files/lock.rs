@@ -1,8 +1,10 @@
 //! One driver: a lock of the operating system on a file of its own, which a killed process gives back at once.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -31,9 +33,13 @@ impl Holder {
         Holder { pid, host: host(), start: start_time(pid).unwrap_or(0), since }
     }
 
-    /// Whether it is known to have ended: no process of this host is the one that it names.
-    fn is_gone(&self) -> bool {
-        self.start != 0 && self.host == host() && start_time(self.pid) != Some(self.start)
+    /// Whether it is known to have ended: no process of this host is the one that it names, or it is this process and
+    /// has let go of the lock.
+    fn is_gone(&self, path: &Path) -> bool {
+        if self.start == 0 || self.host != host() {
+            return false;
+        }
+        start_time(self.pid) != Some(self.start) || (self.pid == std::process::id() && !held().contains(path))
     }
 
     /// Who wrote itself into the lock file last, and did not close. It may be dead: only the lock tells.
@@ -46,9 +52,15 @@ impl Holder {
 /// The file has this many bytes at least, and is written in place, so that a full disk keeps nobody from driving.
 const LENGTH: usize = 512;
 
-/// How long a lock that no living process claims is waited for. The kernel gives a killed process's lock back only when
-/// the child that it was just starting has become another program, which takes its time on a busy machine.
+/// How long a lock that no living process claims is waited for. The kernel gives a lock back only when each child that
+/// its holder was just starting has become another program, which takes its time on a busy machine.
 const UNCLAIMED: Duration = Duration::from_secs(2);
+
+/// The locks that this process holds.
+fn held() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -69,6 +81,13 @@ fn start_time(pid: u32) -> Option<u64> {
 #[derive(Debug)]
 pub(in crate::journal) struct Lock {
     file: File,
+    path: PathBuf,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        held().remove(&self.path);
+    }
 }
 
 impl Lock {
@@ -85,17 +104,19 @@ impl Lock {
                 TryLockError::Error(e) => return Err(io(e)),
             };
             // Without a name, its holder takes it or gives it back at this moment.
-            if asked.elapsed() >= UNCLAIMED || holder.as_ref().is_some_and(|holder| !holder.is_gone()) {
+            if asked.elapsed() >= UNCLAIMED || holder.as_ref().is_some_and(|holder| !holder.is_gone(path)) {
                 return Err(busy(path, holder));
             }
             #[allow(clippy::disallowed_methods, reason = "an opening blocks its thread for the disk as well")]
             std::thread::sleep(Duration::from_millis(10));
         }
+        held().insert(path.to_owned());
+        let lock = Lock { file, path: path.to_owned() };
         let mut text = serde_json::to_vec(&Holder::this(since))
             .map_err(|e| Error::new(Kind::Internal, "can't write who drives").because(e))?;
         text.resize(text.len().max(LENGTH), b' ');
-        file.write_all_at(&text, 0).and_then(|()| file.set_len(text.len() as u64)).map_err(io)?;
-        Ok(Lock { file })
+        lock.file.write_all_at(&text, 0).and_then(|()| lock.file.set_len(text.len() as u64)).map_err(io)?;
+        Ok(lock)
     }
 
     /// Gives the lock back and says that nobody drives. (The file stays: removing it could remove another's lock.)
@@ -108,7 +129,7 @@ impl Lock {
 
 fn busy(path: &Path, holder: Option<Holder>) -> Error {
     let error = Error::new(Kind::Busy, "the journal is driven by another opening").with("path", path.display());
-    let gone = holder.as_ref().is_some_and(Holder::is_gone);
+    let gone = holder.as_ref().is_some_and(|holder| holder.is_gone(path));
     let error = match holder {
         Some(holder) => error.with("pid", holder.pid).with("host", holder.host).with("since", holder.since),
         None => error,
@@ -168,6 +189,27 @@ mod tests {
         assert!(!taker.is_finished());
         drop(held);
         taker.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_this_process_let_go_of_is_waited_for() {
+        let dir = crate::journal::tests::Dir::new("lock-own");
+        let path = dir.0.join("x.lock");
+        let lock = Lock::acquire(&path, Time(5)).unwrap();
+        // As a child has it between fork and exec.
+        let copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        let taker = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::acquire(&path, Time(6))
+        });
+        #[allow(clippy::disallowed_methods, reason = "a test that lets another thread get on")]
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!taker.is_finished());
+        drop(copy);
+        let taken = taker.join().unwrap().unwrap();
+        assert_eq!(Lock::acquire(&path, Time(7)).unwrap_err().kind(), Kind::Busy);
+        drop(taken);
     }
 
     #[test]

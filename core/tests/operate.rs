@@ -81,3 +81,59 @@ async fn a_command_for_a_run_that_never_was_does_not_wait_for_ever() {
     engine.close().await.unwrap();
     site.end().await;
 }
+
+/// Waits until the address refuses connections, no process of the service is left, and the supervisor has ended of
+/// itself.
+async fn wait_for_nothing(site: &Site) {
+    let port = site.port;
+    until("the port is closed", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err()).await;
+    site.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_a_service_ends_its_processes_its_proxy_and_at_last_the_supervisor() {
+    let site = Site::new();
+    let engine = site.open().await;
+    site.ship_stable(&engine, "v1").await;
+    assert_eq!(site.get().await, "v1");
+    engine.remove_service("shop").await.unwrap();
+    wait_for_nothing(&site).await;
+
+    // The next release is a first one again, and may listen elsewhere.
+    let elsewhere = Site::new();
+    let listen = format!("127.0.0.1:{}", elsewhere.port);
+    let rollout = site.quick(Rollout::blue_green("shop")).listen(listen);
+    let outcome = engine.run(&site.ship(rollout, shop("v2"))).key("v2").await.unwrap();
+    assert_eq!(outcome.status, Status::Succeeded, "{}", reason(&outcome, "ship"));
+    assert_eq!(stable(&engine).await.as_deref(), Some("v2"));
+
+    // Removed and released again at once: the removal is not skipped.
+    engine.remove_service("shop").await.unwrap();
+    let outcome = site.ship_stable(&engine, "v3").await;
+    assert_eq!((site.get().await.as_str(), outcome.status), ("v3", Status::Succeeded));
+
+    // What is recorded is carried out by the next engine, if this one has no time for it.
+    engine.remove_service("shop").await.unwrap();
+    engine.close().await.unwrap();
+    let engine = site.open().await;
+    wait_for_nothing(&site).await;
+    engine.close().await.unwrap();
+    let engine = site.open().await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(site.supervisor().await, None, "nothing is started for a service that was removed");
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_release_that_is_taken_back_leaves_nothing() {
+    let site = Site::new();
+    let engine = site.open().await;
+    let run = engine.run(&site.ship(site.quick(Rollout::blue_green("shop")).promote_by_hand(), shop("v1"))).key("v1");
+    let run = run.start().await.unwrap();
+    until("it is there", async || site.supervisor().await.is_some()).await;
+    run.send(Command::Abort { step: "ship".into(), by: "ops".into(), reason: "no".into() }).await.unwrap();
+    let outcome = run.outcome().await.unwrap();
+    assert_eq!(outcome.status, Status::Failed, "{outcome:?}");
+    wait_for_nothing(&site).await;
+    engine.close().await.unwrap();
+}

@@ -322,6 +322,7 @@ impl Driver {
         match effect {
             Effect::Run(run, effect) => self.act_for_run(run, effect),
             Effect::Service(_, ServiceEffect::Converge(desired)) => self.fleet.converge(*desired),
+            Effect::Service(service, ServiceEffect::Remove) => self.fleet.remove(&service),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::error::Result;
 use crate::kernel::{Order, Report, View};
 use crate::service::Desired;
-use crate::supervisor::{Client, Launcher};
+use crate::supervisor::{Client, Launcher, may_hold};
 
 /// How often the world is looked at while a rollout is under way, and when none is.
 const LOOK: Duration = Duration::from_millis(100);
@@ -52,6 +52,11 @@ impl Fleet {
     pub(crate) fn converge(&mut self, desired: Desired) {
         let service = desired.service.clone();
         self.order(&service, |order| order.converge(desired));
+    }
+
+    /// Ends a service, its proxy too.
+    pub(crate) fn remove(&mut self, service: &str) {
+        self.order(service, Order::remove);
     }
 
     /// Reports what the service looks like at once, and from now on windows after this number, and readings.
@@ -97,6 +102,13 @@ async fn look_after(service: String, mut orders: watch::Receiver<Order>, supervi
     loop {
         let order = orders.borrow_and_update().clone();
         let pause = match look(&mut view, &service, &order, &supervisor, &report).await {
+            // Looking would keep the supervisor of nothing alive, or start another one.
+            Ok(()) if order.is_idle() => {
+                if orders.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
             Ok(()) if order.watch.is_some() || view.behind(&order) => LOOK,
             Ok(()) => IDLE_LOOK,
             Err(error) => {
@@ -116,6 +128,13 @@ async fn look_after(service: String, mut orders: watch::Receiver<Order>, supervi
 }
 
 async fn look(view: &mut View, service: &str, order: &Order, supervisor: &Supervisor, report: &Reports) -> Result<()> {
+    if view.is_to_remove(order) {
+        supervisor.remove(service).await?;
+        view.removed(order);
+    }
+    if order.is_idle() {
+        return Ok(());
+    }
     let (window, reading) = view.after(order);
     let client = supervisor.client().await?;
     let held = client.observe(service, window, reading).await?;

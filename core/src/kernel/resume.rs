@@ -60,19 +60,20 @@ impl Kernel {
         Ok(true)
     }
 
-    /// The services that a run holds, with the generations that were in force, so that a loss is noticed.
+    /// The services that a run holds, with the generations that were in force, so that a loss is noticed: 0 where
+    /// nothing was to run, which can't be lost.
     pub(crate) fn held_by(&self, run: &StreamId) -> Vec<(String, u64)> {
         self.services()
             .filter(|service| service.claim.as_ref().is_some_and(|claim| claim.run == run.name()))
-            .map(|service| (service.name.clone(), service.generation))
+            .map(|service| (service.name.clone(), if service.sizes.is_empty() { 0 } else { service.generation }))
             .collect()
     }
 
-    /// The services that something is to run of and that no rollout holds, with the generations that were in force. (One
+    /// The services that something was asked of and that no rollout holds, with the generations that were in force. (One
     /// that a run holds waits until that run is taken up.)
     pub(crate) fn unclaimed(&self) -> Vec<(String, u64)> {
         self.services()
-            .filter(|service| !service.sizes.is_empty() && service.claim.is_none())
+            .filter(|service| service.serving.is_some() && service.claim.is_none())
             .map(|service| (service.name.clone(), service.generation))
             .collect()
     }

@@ -28,6 +28,8 @@ pub(crate) struct Order {
     watches: u64,
     /// The generation that the journal knows to have been in force.
     known: u64,
+    /// How often the service was to be removed.
+    removals: u64,
 }
 
 impl Order {
@@ -45,6 +47,18 @@ impl Order {
     /// Ends that.
     pub(crate) fn unwatch(&mut self) {
         self.watch = None;
+    }
+
+    /// Ends the service. What is asked for later is asked of a new one.
+    pub(crate) fn remove(&mut self) {
+        self.removals += 1;
+        self.desired = None;
+        self.known = 0;
+    }
+
+    /// Whether nothing is wanted of the service, and nobody watches it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.desired.is_none() && self.watch.is_none()
     }
 
     /// Says which generation was in force before, so that its absence is known for a loss.
@@ -66,6 +80,8 @@ pub(crate) struct View {
     readings: VecDeque<Window>,
     watch: Option<u64>,
     failing: bool,
+    /// How many removals were carried out.
+    removals: u64,
 }
 
 impl View {
@@ -73,6 +89,16 @@ impl View {
     pub(crate) fn behind(&self, order: &Order) -> bool {
         let wanted = order.desired.as_ref().map_or(0, |desired| desired.generation);
         self.seen.as_ref().is_none_or(|seen| seen.generation < wanted)
+    }
+
+    /// Whether the service is still to be removed.
+    pub(crate) fn is_to_remove(&self, order: &Order) -> bool {
+        self.removals < order.removals
+    }
+
+    /// That it was removed: what comes next is seen for the first time.
+    pub(crate) fn removed(&mut self, order: &Order) {
+        *self = View { removals: order.removals, ..View::default() };
     }
 
     /// The numbers of the last window and the last reading that are known: the world is asked for later ones.

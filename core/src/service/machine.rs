@@ -99,6 +99,8 @@ pub enum ServiceEvent {
 pub enum ServiceEffect {
     /// Make the world as described.
     Converge(Box<Desired>),
+    /// End what is left of it, its proxy too.
+    Remove,
 }
 
 impl ServiceMachine {
@@ -134,7 +136,10 @@ impl Machine for ServiceMachine {
             return Ok(Vec::new());
         }
         Ok(match input {
-            ServiceInput::WorldLost { what } => vec![ServiceEvent::WorldLost { what: what.clone() }],
+            // Of a service with nothing to run there is nothing to be brought back.
+            ServiceInput::WorldLost { what } if !state.sizes.is_empty() => {
+                vec![ServiceEvent::WorldLost { what: what.clone() }]
+            }
             ServiceInput::Observed(observed) if state.lost.is_some() && Self::whole(state, observed) => {
                 vec![ServiceEvent::WorldRestored]
             }
@@ -142,7 +147,7 @@ impl Machine for ServiceMachine {
                 generation: state.generation.saturating_add(1),
                 epoch: state.epoch.saturating_add(1),
             }],
-            ServiceInput::Observed(_) | ServiceInput::Remove => Vec::new(),
+            ServiceInput::Observed(_) | ServiceInput::WorldLost { .. } | ServiceInput::Remove => Vec::new(),
         })
     }
 
@@ -188,6 +193,8 @@ impl Machine for ServiceMachine {
     fn effects(state: &ServiceState, event: &ServiceEvent) -> Vec<ServiceEffect> {
         match event {
             ServiceEvent::WorldLost { .. } | ServiceEvent::Removed { .. } => Self::pending(state),
+            // A first release that was taken back.
+            ServiceEvent::Released { .. } if state.sizes.is_empty() => Self::pending(state),
             ServiceEvent::Claimed { .. }
             | ServiceEvent::Changed { .. }
             | ServiceEvent::Promoted { .. }
@@ -201,7 +208,11 @@ impl Machine for ServiceMachine {
         if state.claim.is_some() {
             return Vec::new();
         }
-        state.desired().map(|desired| ServiceEffect::Converge(Box::new(desired))).into_iter().collect()
+        let Some(desired) = state.desired() else { return Vec::new() };
+        if state.sizes.is_empty() {
+            return vec![ServiceEffect::Remove];
+        }
+        vec![ServiceEffect::Converge(Box::new(desired))]
     }
 
     fn deadline(_state: &ServiceState) -> Option<Time> {

@@ -121,13 +121,30 @@ fn versions_that_can_never_run_again_are_forgotten() {
 }
 
 #[test]
-fn removing_asks_for_nothing_under_a_higher_generation() {
+fn removing_ends_what_is_left_and_a_lost_world_is_no_loss_then() {
     let mut events = shipped();
     let removed = ServiceMachine::decide(&fold(&events), &ServiceInput::Remove, Time(1)).unwrap();
     events.extend(removed);
     let state = fold(&events);
-    let [ServiceEffect::Converge(desired)] = &ServiceMachine::pending(&state)[..] else { panic!("expected one ask") };
-    assert_eq!((desired.generation, desired.epoch), (2, 2));
-    assert!(desired.versions.is_empty() && desired.weights.is_empty());
+    assert_eq!(ServiceMachine::pending(&state), [ServiceEffect::Remove]);
+    assert_eq!((state.generation, state.epoch), (2, 2));
+    assert!(state.sizes.is_empty() && state.weights.is_empty());
+    let lost = ServiceInput::WorldLost { what: "killed".into() };
+    assert_eq!(ServiceMachine::decide(&state, &lost, Time(1)).unwrap(), []);
     assert_eq!(ServiceMachine::decide(&state, &ServiceInput::Remove, Time(1)).unwrap(), []);
+}
+
+#[test]
+fn a_first_release_that_was_taken_back_leaves_nothing() {
+    let taken_back = ServiceEvent::Released { outcome: Outcome::RolledBack, reason: "worse".to_owned() };
+    let mut changed_back = changed(2, &[], "v1");
+    if let ServiceEvent::Changed { weights, .. } = &mut changed_back {
+        weights.clear();
+    }
+    let state = fold(&[claimed("v1"), changed(1, &[("v1", 2)], "v1"), changed_back, taken_back.clone()]);
+    assert_eq!(ServiceMachine::effects(&state, &taken_back), [ServiceEffect::Remove]);
+    let refused = fold(&[claimed("v1"), taken_back.clone()]);
+    assert_eq!(ServiceMachine::effects(&refused, &taken_back), [], "nothing was asked for");
+    let promoted = shipped();
+    assert_eq!(ServiceMachine::effects(&fold(&promoted), &promoted[3]), []);
 }

@@ -101,6 +101,10 @@ impl Driver {
         let Some(watched) = self.services.get_mut(name) else { return Vec::new() };
         watched.look_at = now.after(LOOK);
         let (service, climate, broken) = world.service(name);
+        if watched.view.is_to_remove(&watched.order) {
+            service.remove();
+            watched.view.removed(&watched.order);
+        }
         let (window, reading) = watched.view.after(&watched.order);
         let (observed, windows, readings) = service.observe(window, reading);
         let reports = watched.view.hear(&watched.order, service.starts, observed, windows, readings);

@@ -1,7 +1,7 @@
 //! Doing what durable events ask, with the driver killed before, within or after.
 
 use crate::journal::StreamId;
-use crate::kernel::Effect;
+use crate::kernel::{Effect, Order};
 use crate::pipeline::{RunEffect, RunInput, StepOutcome};
 use crate::rollout::RolloutEffect;
 use crate::service::{Desired, ServiceEffect};
@@ -59,6 +59,11 @@ impl Telling<'_> {
             }
             Effect::Run(run, effect) => self.for_step(&run, effect),
             Effect::Service(_, ServiceEffect::Converge(desired)) => self.converge(*desired, dying),
+            Effect::Service(service, ServiceEffect::Remove) if dying => self.world.service(&service).0.remove(),
+            Effect::Service(service, ServiceEffect::Remove) => {
+                let now = self.world.now;
+                self.driver.iter_mut().for_each(|driver| driver.order(&service, now, Order::remove));
+            }
         }
     }
 

@@ -103,6 +103,11 @@ impl Service {
     /// Everything is gone: processes, proxy, counts. The successor holds nothing.
     pub(super) fn lose(&mut self) {
         self.starts += 1;
+        self.remove();
+    }
+
+    /// The driver wants it no more. (What is under way ends within the second.)
+    pub(super) fn remove(&mut self) {
         self.desired = None;
         self.instances = Instances::default();
         self.traffic = Traffic::default();

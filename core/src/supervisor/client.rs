@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::error::{Error, Kind, Result};
 use crate::service::Desired;
 
-use super::folder::Folder;
+use super::folder::{Folder, may_hold};
 use super::launcher::Launcher;
 use super::protocol::{ANSWER_LIMIT, Answer, PROTOCOL, REQUEST_LIMIT, Report, Request, Status};
 use super::wire::Wire;
@@ -41,7 +41,7 @@ impl Client {
     /// # Errors
     /// [`Kind::NotFound`] when none runs.
     pub async fn connect(dir: &Path) -> Result<Client> {
-        if !dir.join("supervisor.json").exists() {
+        if !may_hold(dir) {
             return Err(nobody(dir));
         }
         Client::open(dir, None, None).await

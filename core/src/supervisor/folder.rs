@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::process::{Identity, Mark};
 
+/// The file that says who supervises.
+const INFO: &str = "supervisor.json";
 /// The longest socket path; the system's limit is 108 bytes on Linux and 104 on macOS, with the closing zero.
 const SOCKET_PATH: usize = 100;
 
@@ -35,6 +37,12 @@ pub(super) struct Folder {
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+}
+
+/// Whether a supervisor of this folder may hold something, or may have left something: one that ends in good order
+/// takes its file along.
+pub(crate) fn may_hold(dir: &Path) -> bool {
+    dir.join(INFO).exists()
 }
 
 impl Folder {
@@ -66,7 +74,7 @@ impl Folder {
 
     /// Who supervises by the file; `None` when nobody does or it has ended.
     pub(super) fn info(&self) -> Result<Option<Info>> {
-        let path = self.path.join("supervisor.json");
+        let path = self.path.join(INFO);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -79,12 +87,12 @@ impl Folder {
     /// Writes who supervises.
     pub(super) fn write_info(&self, info: &Info) -> Result<()> {
         let text = serde_json::to_vec(info).map_err(|error| Error::new(Kind::Internal, "no JSON").because(error))?;
-        replace(&self.path.join("supervisor.json"), &text)
+        replace(&self.path.join(INFO), &text)
     }
 
     /// Takes away what would lead others to a supervisor that ends.
     pub(super) fn clear(&self, socket: &Path) {
-        for path in [self.path.join("supervisor.json").as_path(), socket] {
+        for path in [self.path.join(INFO).as_path(), socket] {
             // Already gone is as good; anything else is found out by whoever finds nobody behind it.
             let _ = std::fs::remove_file(path);
         }

@@ -23,6 +23,7 @@ mod slot;
 mod wire;
 
 pub use client::Client;
+pub(crate) use folder::may_hold;
 pub use hook::supervise_if_asked;
 pub use launcher::Launcher;
 pub use protocol::{Report, Status};

@@ -366,7 +366,8 @@ impl Service {
         let Some(desired) = self.desired.take() else { return };
         self.shared.log.note(format_args!("service {}: to end", self.name));
         (self.bind_at, self.trouble, self.epoch) = (None, None, 0);
-        let longest = desired.versions.values().map(|version| version.drain).max().unwrap_or_default();
+        let drains = self.slots.values().map(|slot| slot.drain);
+        let longest = drains.chain(desired.versions.values().map(|version| version.drain)).max().unwrap_or_default();
         for slot in self.slots.values_mut() {
             (slot.ready, slot.leaving, slot.closing) = (false, true, true);
             slot.orders.send_if_modified(|order| {

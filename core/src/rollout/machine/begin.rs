@@ -74,7 +74,8 @@ pub(super) fn begin(state: &RolloutState, asked: &Begin) -> Result<Option<Start>
         version,
         terms,
         from,
-        served: service.serving.clone(),
+        // Once nothing is left of a service, the next release is a first one.
+        served: service.serving.clone().filter(|_| !service.sizes.is_empty()),
         kept: service.kept.clone(),
         definitions,
         generation: service.generation,

@@ -132,7 +132,8 @@ impl Machine for RolloutMachine {
 
 /// The whole desired state, once something was asked for.
 fn converge(state: &RolloutState) -> impl Iterator<Item = RolloutEffect> + use<> {
-    let desired = state.desired().filter(|desired| desired.generation > 0);
+    let before = state.start.as_ref().filter(|start| start.served.is_none()).map_or(0, |start| start.generation);
+    let desired = state.desired().filter(|desired| desired.generation > before);
     desired.map(|desired| RolloutEffect::Converge(Box::new(desired))).into_iter()
 }
 

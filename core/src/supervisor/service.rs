@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::process::Mark;
 use crate::proxy::{Instance as Upstream, Proxy};
 use crate::service::{Desired, DesiredVersion, Observed, ObservedVersion};
+use crate::time::Span;
 
 use super::ask::{Ask, Shared};
 use super::desired::{check, config};
@@ -97,7 +98,7 @@ impl Service {
                     // The server is gone, so is the service: instances end with their tasks.
                     None => return,
                 },
-                Some((number, report)) = reported.recv() => self.hear(number, report),
+                Some((number, report)) = reported.recv() => self.hear(number, report).await,
                 Some(drained) = self.drains.join_next() => {
                     if let Ok(number) = drained {
                         self.stop(number);
@@ -242,7 +243,8 @@ impl Service {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         slot.leaving = true;
         match &self.proxy {
-            Some(proxy) if slot.ready => {
+            // One that is not ready may still have requests under way, and one that was never ready has none.
+            Some(proxy) if slot.running => {
                 slot.ready = false;
                 slot.orders.send_replace(Order::Leave);
                 let (proxy, id, within) = (proxy.clone(), number.to_string(), slot.drain);
@@ -262,7 +264,7 @@ impl Service {
         }
     }
 
-    fn hear(&mut self, number: u64, report: Report) {
+    async fn hear(&mut self, number: u64, report: Report) {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         let version = self.versions.entry(slot.release.version.clone()).or_default();
         let note = |what: &str| {
@@ -291,19 +293,25 @@ impl Service {
                 }
             }
             Report::Ready(_) => {}
-            Report::NotReady(trouble) => {
-                // Dead (no reason given): what is under way there fails at once, and a drain ends. A check that fails
-                // while it is drained changes nothing.
-                if trouble.is_none() || !slot.leaving {
-                    slot.ready = false;
-                    if let Some(proxy) = &self.proxy {
-                        proxy.remove(&number.to_string());
-                    }
+            // Dead: what is under way there fails at once, and a drain ends.
+            Report::NotReady(None) => {
+                slot.ready = false;
+                if let Some(proxy) = &self.proxy {
+                    proxy.remove(&number.to_string());
                 }
-                if let Some(trouble) = trouble.filter(|_| !slot.leaving) {
-                    note(&trouble.what);
-                    version.trouble = Some(trouble);
+            }
+            // A check that fails while it is drained changes nothing.
+            Report::NotReady(Some(_)) if slot.leaving => {}
+            Report::NotReady(Some(trouble)) => {
+                slot.ready = false;
+                if let Some(proxy) = &self.proxy {
+                    // A drain that nobody waits for: no new requests, those under way go on, and it stays known, so
+                    // that they are waited for should it become surplus.
+                    let id = number.to_string();
+                    let _ = tokio::time::timeout(Duration::ZERO, proxy.drain(&id, Span(u64::MAX))).await;
                 }
+                note(&trouble.what);
+                version.trouble = Some(trouble);
             }
             Report::Ended(trouble) => {
                 (slot.running, slot.ready) = (false, false);

@@ -20,6 +20,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
         if self.path == '/slow': time.sleep(1.5)
+        if self.path == '/slower': time.sleep(5)
         text = str(os.getpid()) if self.path == '/pid' else os.environ['TIDEGATE_VERSION']
         good = self.path != '/ready' or os.path.exists(os.environ['READY'])
         self.send_response(200 if good else 503)

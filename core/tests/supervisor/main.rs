@@ -305,6 +305,36 @@ async fn a_surplus_instance_ends_what_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_surplus_instance_that_is_alive_and_not_ready_ends_what_is_under_way() {
+    let world = World::new();
+    let client = world.driver(1).await;
+    let flag = world.base.join("ready");
+    std::fs::write(&flag, "").unwrap();
+    let mut served = server("v1", 1);
+    let often = || Some("100ms".into());
+    served.ready = Some(CheckSpec {
+        interval: often(),
+        failing_interval: often(),
+        falling_interval: often(),
+        fall: Some(1),
+        ..CheckSpec::new(ProbeSpec::http("http://{host}:{port}/ready"))
+    });
+    served.release.env = BTreeMap::from([("READY".to_owned(), flag.to_str().unwrap().to_owned())]);
+    client.apply(&desired(1, vec![served], &[("v1", 10_000)])).await.unwrap();
+    let address = until(&client, "ready", |report| ready(report, "v1") == 1).await.address.unwrap();
+    let process = instance(address).await;
+    let slow = tokio::spawn(get(address, "/slower"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    std::fs::remove_file(&flag).unwrap();
+    until(&client, "not ready", |report| ready(report, "v1") == 0).await;
+    assert_eq!(get(address, "/").await.0, 503, "no new requests");
+    client.apply(&desired(2, Vec::new(), &[])).await.unwrap();
+    assert!(!slow.is_finished(), "it was to be under way");
+    assert_eq!(slow.await.unwrap(), (200, "v1".to_owned()));
+    gone(&process).await;
+}
+
+#[tokio::test]
 async fn sigterm_lets_requests_end_and_stops_all() {
     let world = World::new();
     let client = world.driver(1).await;

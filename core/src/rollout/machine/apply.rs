@@ -90,8 +90,6 @@ pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
             state.losses = state.losses.saturating_add(1);
             state.seen = Some(Seen::default());
             state.restarts_before = Some(0);
-            // Who comes after the lost one counts windows from the start.
-            state.judged = None;
             // Nobody knows since when the weights were not in force, and every instance is new: the bake begins anew.
             state.watched = (Span::ZERO, state.watched.1.map(|_| at));
             if state.losses <= MAX_LOSSES {

@@ -189,7 +189,8 @@ impl Driver {
 
     pub(super) fn lose_world(&mut self) {
         self.world.lose();
-        self.told = 0;
+        self.told = self.state.judged.unwrap_or(0);
+        self.world.resume_numbers(self.told);
         self.input(RolloutInput::WorldLost { what: "the supervisor was killed".to_owned() }).unwrap();
     }
 

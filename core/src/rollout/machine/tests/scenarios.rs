@@ -4,6 +4,7 @@ use super::harness::*;
 use super::world::{Nature, World};
 use crate::analysis::JudgeSpec;
 use crate::error::Kind;
+use crate::machine::Machine;
 use crate::rollout::*;
 use crate::service::{Outcome, Weights, Window};
 
@@ -337,4 +338,25 @@ fn windows_that_are_told_again_are_judged_once() {
     assert_eq!(driver.state.evidence, before);
     driver.input(RolloutInput::Windows(vec![late])).unwrap();
     assert_ne!(driver.state.evidence, before);
+}
+
+#[test]
+fn a_loss_that_was_none_makes_no_window_count_twice() {
+    let mut driver = Driver::new(world(&[])).with_stable("v1");
+    driver.ship(judged(canary(&[25.0, 50.0], "2m")), "v2");
+    driver.until(100, "windows", |d| d.state.judged.is_some_and(|number| number > 3));
+    let before = (driver.state.judged, driver.state.evidence.clone());
+    driver.input(RolloutInput::WorldLost { what: "it seemed so".to_owned() }).unwrap();
+    driver.input(RolloutInput::Windows(driver.world.windows.clone())).unwrap();
+    assert_eq!((driver.state.judged, driver.state.evidence.clone()), before);
+    let watch = RolloutMachine::pending(&driver.state).into_iter().find_map(|effect| match effect {
+        RolloutEffect::Watch { after_window, .. } => Some(after_window),
+        _ => None,
+    });
+    assert_eq!(watch, before.0, "and the world is asked for later ones");
+
+    // After a loss that was one, what is counted anew counts.
+    driver.lose_world();
+    let judged = driver.state.judged;
+    driver.until(60, "another window", |d| d.state.judged > judged);
 }

@@ -103,6 +103,11 @@ impl World {
         self.number = 0;
     }
 
+    /// Later windows have higher numbers than this one, as the proxy's have once a driver asks.
+    pub(super) fn resume_numbers(&mut self, window: u64) {
+        self.number = self.number.max(window);
+    }
+
     /// One second.
     pub(super) fn step(&mut self) {
         self.serve();

@@ -24,6 +24,7 @@ pub use exit::Exit;
 pub use identity::Identity;
 pub use mark::Mark;
 pub use output::{Line, Stream};
+pub(crate) use port::listener_on;
 pub use port::{Listener, owns_port};
 pub(crate) use reap::{Watch, reap};
 pub use running::{Ended, Event, Running};

@@ -24,13 +24,7 @@ pub fn owns_port(group: u32, mark: Option<&Mark>, port: u16) -> Listener {
     if !cfg!(target_os = "linux") {
         return Listener::Unknown;
     }
-    let mut inodes = BTreeSet::new();
-    for file in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        // No IPv6 in the kernel, no file.
-        if let Ok(text) = std::fs::read_to_string(file) {
-            inodes.extend(listening(&text, port));
-        }
-    }
+    let mut inodes = reached(port);
     if inodes.is_empty() {
         return Listener::Nobody;
     }
@@ -39,17 +33,37 @@ pub fn owns_port(group: u32, mark: Option<&Mark>, port: u16) -> Listener {
             || mark.is_some_and(|mark| table::marks(*pid).contains(mark))
     };
     for pid in table::pids().into_iter().filter(ours) {
-        let Ok(folder) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for item in folder.flatten() {
-            if let Some(inode) = std::fs::read_link(item.path()).ok().and_then(|link| socket(link.to_str()?)) {
-                inodes.remove(&inode);
-            }
+        for inode in sockets(pid) {
+            inodes.remove(&inode);
         }
         if inodes.is_empty() {
             return Listener::Ours;
         }
     }
     Listener::Other
+}
+
+/// A process that listens on `port` as above, if the system lets us see whose the socket is. Reads files.
+pub(crate) fn listener_on(port: u16) -> Option<u32> {
+    let inodes = reached(port);
+    if inodes.is_empty() {
+        return None;
+    }
+    table::pids().into_iter().find(|pid| sockets(*pid).iter().any(|inode| inodes.contains(inode)))
+}
+
+/// The inodes of the sockets that a connection to `port` of 127.0.0.1 reaches.
+fn reached(port: u16) -> BTreeSet<u64> {
+    // No IPv6 in the kernel, no file.
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().flat_map(std::fs::read_to_string);
+    tables.flat_map(|text| listening(&text, port)).collect()
+}
+
+/// The inodes of a process's sockets; none when it is not ours to look into.
+fn sockets(pid: u32) -> Vec<u64> {
+    let Ok(folder) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let link = |item: std::fs::DirEntry| socket(std::fs::read_link(item.path()).ok()?.to_str()?);
+    folder.flatten().filter_map(link).collect()
 }
 
 fn socket(link: &str) -> Option<u64> {

@@ -56,6 +56,8 @@ pub enum Cause {
     Deadline,
     /// The world was lost again and again.
     WorldLost,
+    /// The service's address can't be listened on, most likely because another program does.
+    CantListen,
 }
 
 /// Why a rollout stands still until somebody says how to go on.
@@ -93,6 +95,9 @@ pub struct Seen {
     /// Why nothing can be served, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Whether that is because the address can't be listened on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cant_listen: bool,
 }
 
 /// How many of a process's last lines are recorded, and how long each may be in characters.
@@ -119,6 +124,7 @@ impl Seen {
             epoch: observed.epoch,
             versions: versions.collect(),
             trouble: observed.trouble.as_ref().map(|what| what.chars().take(LINE_CHARS).collect()),
+            cant_listen: observed.cant_listen,
         }
     }
 

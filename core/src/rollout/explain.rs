@@ -1,7 +1,7 @@
 //! Why, in one sentence.
 
 use super::event::Cause;
-use super::machine::RolloutState;
+use super::machine::{LISTEN_WITHIN, RolloutState};
 use super::plan::{Gate, Move};
 use crate::service::Outcome;
 
@@ -54,6 +54,11 @@ fn trouble(state: &RolloutState, version: &str) -> String {
 pub(super) fn crashes(state: &RolloutState, restarts: u32) -> String {
     let version = state.version();
     format!("processes of {version} ended {restarts} times{}", trouble(state, version))
+}
+
+/// The service's address is somebody else's.
+pub(super) fn cant_listen(state: &RolloutState) -> String {
+    format!("nothing could be served for {LISTEN_WITHIN}{}", trouble(state, state.version()))
 }
 
 /// The present move, or a hold within it, took too long.

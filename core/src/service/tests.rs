@@ -70,6 +70,7 @@ fn seen(generation: u64, ready: u32) -> ServiceInput {
         epoch: generation,
         versions: BTreeMap::from([("v1".to_owned(), version)]),
         trouble: None,
+        cant_listen: false,
     })
 }
 

@@ -70,6 +70,9 @@ pub struct Observed {
     pub versions: BTreeMap<String, ObservedVersion>,
     /// Why nothing can be served (such as a port in use), if so.
     pub trouble: Option<String>,
+    /// Whether that is because the address can't be listened on.
+    #[serde(default)]
+    pub cant_listen: bool,
 }
 
 /// What the world reports of one version.

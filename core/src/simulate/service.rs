@@ -121,6 +121,7 @@ impl Service {
             epoch: self.desired.as_ref().map_or(0, |desired| desired.epoch),
             versions: self.instances.observed(self.now),
             trouble: None,
+            cant_listen: false,
         };
         (observed, self.traffic.windows(window), self.traffic.readings(reading))
     }

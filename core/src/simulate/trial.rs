@@ -144,7 +144,7 @@ fn settled(spec: &RolloutSpec, version: &str, service: &mut ServiceState, now: T
                     generation: desired.generation,
                     epoch: desired.epoch,
                     versions: desired.versions.iter().map(seen).collect(),
-                    trouble: None,
+                    ..Observed::default()
                 })
             }
         };

@@ -1,11 +1,12 @@
-//! Free ports of the loopback address for instances.
+//! Free ports of the loopback address for instances, and who holds one that is not free.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, Kind, Result};
+use crate::process::listener_on;
 
 /// How many ports are used at most: those just below the ones that the system gives to outgoing connections, the
 /// proxy's to its instances among them, as one of these could be taken before the instance listens.
@@ -86,6 +87,18 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         self.ports.lock().numbers.remove(&self.number);
+    }
+}
+
+/// The error of an address that can't be listened on, with the process that does, where it can be told.
+pub(super) async fn held(listen: &str, error: Error) -> Error {
+    let Ok(address) = listen.parse::<SocketAddr>() else { return error };
+    if !(address.ip().is_loopback() || address.ip().is_unspecified()) {
+        return error;
+    }
+    match tokio::task::spawn_blocking(move || listener_on(address.port())).await {
+        Ok(Some(pid)) => error.with("held by pid", pid),
+        _ => error,
     }
 }
 

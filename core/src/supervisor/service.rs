@@ -17,6 +17,7 @@ use crate::time::Span;
 use super::ask::{Ask, Shared};
 use super::desired::{check, config};
 use super::instance::{Instance, Order, Report};
+use super::ports::held;
 use super::protocol::{Report as Answer, WINDOWS};
 use super::slot::Slot;
 
@@ -176,7 +177,7 @@ impl Service {
                     self.trouble = None;
                 }
                 Err(error) => {
-                    let trouble = error.to_string();
+                    let trouble = held(&desired.listen, error).await.to_string();
                     if self.trouble.as_ref() != Some(&trouble) {
                         self.shared.log.note(format_args!("service {}: {trouble}", self.name));
                     }
@@ -351,6 +352,7 @@ impl Service {
             epoch: if self.proxy.is_some() { self.epoch } else { 0 },
             versions,
             trouble: self.trouble.clone(),
+            cant_listen: self.trouble.is_some(),
         }
     }
 

@@ -108,6 +108,9 @@ impl Draft {
         } else if state.losses > MAX_LOSSES {
             let reason = format!("the world was lost {} times", state.losses);
             self.turn_back(Cause::WorldLost, reason);
+        } else if state.listening_ends().is_some_and(|end| self.now >= end) {
+            let reason = explain::cant_listen(state);
+            self.turn_back(Cause::CantListen, reason);
         }
     }
 

@@ -10,6 +10,7 @@ pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
         RolloutEvent::Started { start } => *state = started(start, at),
         RolloutEvent::TakenUp => {
             state.seen = None;
+            state.cant_listen = None;
             state.since = at;
             renew_hold(state, at);
         }
@@ -19,6 +20,7 @@ pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
                 let restarts = seen.versions.get(state.version()).filter(|_| ran).map_or(0, |sight| sight.restarts);
                 state.restarts_before = Some(restarts);
             }
+            state.cant_listen = seen.cant_listen.then(|| state.cant_listen.unwrap_or(at));
             state.seen = Some(seen.clone());
         }
         RolloutEvent::MoveBegan { step, generation, epoch, back, .. } => {
@@ -89,6 +91,7 @@ pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
             state.lost = Some(what.clone());
             state.losses = state.losses.saturating_add(1);
             state.seen = Some(Seen::default());
+            state.cant_listen = None;
             state.restarts_before = Some(0);
             // Nobody knows since when the weights were not in force, and every instance is new: the bake begins anew.
             state.watched = (Span::ZERO, state.watched.1.map(|_| at));

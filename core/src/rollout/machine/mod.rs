@@ -27,4 +27,5 @@ mod tests;
 pub use begin::{Begin, Request};
 pub use command::{Command, Verb};
 pub use rollout::{RolloutEffect, RolloutInput, RolloutMachine, service_events};
+pub(super) use state::LISTEN_WITHIN;
 pub use state::{Hold, RolloutState};

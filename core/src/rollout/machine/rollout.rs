@@ -126,7 +126,7 @@ impl Machine for RolloutMachine {
         if state.finished.is_some() {
             return None;
         }
-        state.patience_ends().into_iter().chain(state.pause_ends()).min()
+        state.patience_ends().into_iter().chain(state.pause_ends()).chain(state.listening_ends()).min()
     }
 }
 

@@ -10,6 +10,8 @@ use crate::time::{Span, Time};
 
 /// A world that is lost more often than this turns the rollout back, and no longer extends a deadline.
 pub(super) const MAX_LOSSES: u32 = 5;
+/// How long an address may be held by somebody else: long enough for one that is about to end.
+pub(in crate::rollout) const LISTEN_WITHIN: Span = Span::seconds(5);
 
 /// What is remembered of a rollout. `RolloutState::default()` is one that has not begun.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -40,6 +42,8 @@ pub struct RolloutState {
     pub taken: Vec<Move>,
     /// What the world looked like last; `None` when this driver has not seen it yet.
     pub seen: Option<Seen>,
+    /// Since when the address can't be listened on.
+    pub cant_listen: Option<Time>,
     /// Restarts of the new version from before this rollout, once it was seen.
     pub restarts_before: Option<u32>,
     /// Since when and why the bake's clock stands.
@@ -230,6 +234,12 @@ impl RolloutState {
             return None;
         }
         Some(self.since.after(self.patience()))
+    }
+
+    /// When the address must be listened on, or the rollout turns back; `None` when it is or nothing depends on it.
+    pub(super) fn listening_ends(&self) -> Option<Time> {
+        let matters = !self.back && !self.is_retiring() && self.finished.is_none();
+        self.cant_listen.filter(|_| matters).map(|since| since.after(LISTEN_WITHIN))
     }
 
     /// When the present pause is over; `None` when there is none, its clock stands, or the world is not known.

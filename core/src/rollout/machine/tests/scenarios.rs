@@ -360,3 +360,27 @@ fn a_loss_that_was_none_makes_no_window_count_twice() {
     let judged = driver.state.judged;
     driver.until(60, "another window", |d| d.state.judged > judged);
 }
+
+#[test]
+fn an_address_in_use_turns_back_after_five_seconds_and_not_for_one_that_ends_in_time() {
+    let held = "can't listen (address: 127.0.0.1:80, held by pid: 7): address in use";
+    let mut driver = Driver::new(world(&[]));
+    driver.world.trouble = Some(held.to_owned());
+    driver.ship(canary(&[50.0], "1s"), "v1");
+    let begun = driver.world.now;
+    driver.until(10, "turned back", |d| d.state.back);
+    assert!((5_000..=7_000).contains(&driver.world.now.since(begun).0), "{:?}", driver.world.now.since(begun));
+    // In this world nothing at all comes into force while the address is held.
+    driver.world.trouble = None;
+    assert_eq!(driver.run(20), Outcome::RolledBack);
+    assert_eq!(driver.reason(), format!("v1 rolled back at 0 %: nothing could be served for 5s; {held}"));
+
+    let mut driver = Driver::new(world(&[]));
+    driver.world.trouble = Some(held.to_owned());
+    driver.ship(canary(&[50.0], "1s"), "v1");
+    for _ in 0..3 {
+        driver.second();
+    }
+    driver.world.trouble = None;
+    assert_eq!(driver.run(60), Outcome::Promoted);
+}

@@ -234,6 +234,7 @@ impl World {
             epoch: known.map_or(0, |desired| desired.epoch),
             versions: versions.collect(),
             trouble: self.trouble.clone(),
+            cant_listen: self.trouble.is_some(),
         }
     }
 }

@@ -82,6 +82,43 @@ async fn a_command_for_a_run_that_never_was_does_not_wait_for_ever() {
     site.end().await;
 }
 
+/// Names the folder to a second process of this test that has no way to start a supervisor.
+const ALONE: &str = "OPERATE_TEST_ALONE";
+
+/// What that process does; in the first one there is nothing to do.
+#[tokio::test]
+async fn ships_with_nobody_to_hold_it() {
+    let Some(journal) = std::env::var_os(ALONE) else { return };
+    let engine = Engine::open(&journal).await.unwrap();
+    let mut pipeline = Pipeline::new("release");
+    let marker = format!("touch '{}.ran'", journal.display());
+    let before = pipeline.shell("before", marker);
+    let _ = pipeline.rollout_of("ship", Rollout::blue_green("shop").listen("127.0.0.1:0"), shop("v1")).after(&before);
+    let error = engine.run(&pipeline).key("k").await.unwrap_err();
+    assert_eq!(error.kind(), tidegate::Kind::Unsupported, "{error}");
+    for part in ["supervisor", "ship", "supervise_if_asked"] {
+        assert!(error.to_string().contains(part), "{part:?} in {error}");
+    }
+    assert!(engine.runs(1).await.unwrap().is_empty(), "nothing is recorded");
+    let mut other = Pipeline::new("other");
+    let _ = other.shell("step", "true");
+    assert!(engine.run(&other).await.unwrap().succeeded(), "what ships nothing needs none");
+    engine.close().await.unwrap();
+}
+
+#[test]
+fn a_rollout_that_nobody_could_hold_is_refused_at_the_start() {
+    let site = Site::new();
+    let done = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "ships_with_nobody_to_hold_it"])
+        .env(ALONE, site.journal())
+        .env("PATH", "/bin")
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(!site.file("release.db.ran").exists(), "no step began");
+}
+
 /// Waits until the address refuses connections, no process of the service is left, and the supervisor has ended of
 /// itself.
 async fn wait_for_nothing(site: &Site) {

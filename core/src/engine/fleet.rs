@@ -48,6 +48,14 @@ impl Fleet {
         Fleet { runtime, supervisor: Arc::new(supervisor), report, services: BTreeMap::new() }
     }
 
+    /// Whether there is a way to start a supervisor.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`](crate::error::Kind::Unsupported) when there is none.
+    pub(crate) fn can_start(&self) -> Result<()> {
+        self.supervisor.launcher().map(drop)
+    }
+
     /// Asks the world for a state; asked again until it is accepted.
     pub(crate) fn converge(&mut self, desired: Desired) {
         let service = desired.service.clone();
@@ -169,13 +177,22 @@ impl Supervisor {
         if let Some(client) = client.as_ref() {
             return Ok(Arc::clone(client));
         }
-        let launcher = match &self.launcher {
-            Some(launcher) => launcher.clone(),
-            None => Launcher::find()?,
-        };
+        let launcher = self.launcher()?;
         let fresh = Arc::new(Client::connect_or_start(&self.dir, &launcher, self.epoch).await?);
         *client = Some(Arc::clone(&fresh));
         Ok(fresh)
+    }
+
+    fn launcher(&self) -> Result<Launcher> {
+        self.launcher.clone().map_or_else(Launcher::find, Ok)
+    }
+
+    /// Ends a service, if there may be anything of it.
+    async fn remove(&self, service: &str) -> Result<()> {
+        if !may_hold(&self.dir) {
+            return Ok(());
+        }
+        self.client().await?.remove(service).await
     }
 
     async fn forget(&self) {

@@ -10,7 +10,7 @@ use crate::engine::log::RunLog;
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Fault, Kind, Result};
 use crate::journal::StreamId;
-use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, params_hash};
+use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, RunStatus, params_hash};
 use crate::time::Time;
 
 /// What is to be started.
@@ -59,6 +59,7 @@ impl Driver {
                 .with("pipeline", &begin.spec.name)
                 .with("key", begin.key.as_deref().unwrap_or("none")));
         }
+        self.check_supervisor(&begin.spec)?;
         let run = StreamId::run(&begin.id)?;
         let log = Arc::new(RunLog::new());
         let input = RunInput::Start {
@@ -81,6 +82,15 @@ impl Driver {
         Ok(Begun { run, log })
     }
 
+    /// What a rollout ships must be held by a supervisor: without a way to start one it would fail in the middle.
+    fn check_supervisor(&self, spec: &PipelineSpec) -> Result<()> {
+        let ships = |action: &ActionSpec| matches!(action, ActionSpec::Rollout { .. } | ActionSpec::Revert { .. });
+        match spec.steps.iter().find(|step| ships(&step.action)) {
+            Some(step) => self.fleet.can_start().map_err(|error| error.with("step", &step.name)),
+            None => Ok(()),
+        }
+    }
+
     fn take_up(&mut self, run: StreamId, begin: Begin, now: Time) -> Result<Begun> {
         let hash = params_hash(&begin.params);
         if let Some(driven) = self.runs.get(&run) {
@@ -90,9 +100,10 @@ impl Driver {
         }
         let log = Arc::new(RunLog::new());
         self.kernel.load(&run, |event| log.push(event.seq, event.at, &event.body))?;
-        let taken = self
-            .kernel
-            .check_params(&run, &hash)
+        let ended = self.kernel.run(&run).is_some_and(|state| matches!(state.status(), RunStatus::Finished(_)));
+        let able = if ended && begin.rerun_failed.is_none() { Ok(()) } else { self.check_supervisor(&begin.spec) };
+        let taken = able
+            .and_then(|()| self.kernel.check_params(&run, &hash))
             .and_then(|()| self.kernel.resume(&run, &begin.spec, begin.rerun_failed.as_deref(), now));
         match taken {
             Err(error) => {

@@ -1,5 +1,7 @@
 //! How a rollout goes on: from recorded facts to the next events, until nothing more follows.
 
+use std::borrow::Cow;
+
 use super::apply::apply;
 use super::state::{MAX_LOSSES, RolloutState};
 use crate::rollout::event::{Cause, RolloutEvent};
@@ -8,20 +10,21 @@ use crate::rollout::plan::{Gate, Move, way_back};
 use crate::service::Outcome;
 use crate::time::Time;
 
-/// Events in the making, and the state with them folded in.
-pub(super) struct Draft {
-    pub(super) state: RolloutState,
+/// Events in the making, and the state with them folded in; a decision for nothing copies no state, which holds all
+/// evidence.
+pub(super) struct Draft<'a> {
+    pub(super) state: Cow<'a, RolloutState>,
     pub(super) events: Vec<RolloutEvent>,
     pub(super) now: Time,
 }
 
-impl Draft {
-    pub(super) fn new(state: &RolloutState, now: Time) -> Draft {
-        Draft { state: state.clone(), events: Vec::new(), now }
+impl<'a> Draft<'a> {
+    pub(super) fn new(state: &'a RolloutState, now: Time) -> Draft<'a> {
+        Draft { state: Cow::Borrowed(state), events: Vec::new(), now }
     }
 
     pub(super) fn push(&mut self, event: RolloutEvent) {
-        apply(&mut self.state, &event, self.now);
+        apply(self.state.to_mut(), &event, self.now);
         self.events.push(event);
     }
 
@@ -226,5 +229,23 @@ impl Draft {
             former.chain(&start.kept).filter(|v| Some(v.as_str()) != version).cloned().collect();
         kept.truncate(usize::try_from(start.terms.keep_versions).unwrap_or(usize::MAX));
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::event::Pause;
+
+    #[test]
+    fn the_state_is_copied_only_for_an_event() {
+        let state = RolloutState::default();
+        let mut draft = Draft::new(&state, Time(1));
+        draft.advance();
+        assert!(matches!(draft.state, Cow::Borrowed(_)));
+        let pause = Pause { by: None, reason: "a question".to_owned() };
+        draft.push(RolloutEvent::Paused { pause });
+        assert!(matches!(draft.state, Cow::Owned(_)));
+        assert_eq!(state, RolloutState::default());
     }
 }

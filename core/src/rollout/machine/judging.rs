@@ -6,7 +6,7 @@ use crate::rollout::event::{Cause, Pause, RolloutEvent};
 use crate::rollout::plan::{FULL, Gate, Move};
 use crate::service::Window;
 
-impl Draft {
+impl Draft<'_> {
     /// Judges closed windows in their order, none twice; a list without any ends a bake whose time is over.
     pub(super) fn windows(&mut self, windows: &[Window]) {
         if windows.is_empty() {

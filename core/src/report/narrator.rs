@@ -30,7 +30,7 @@ impl Narrator {
         let Ok(value) = serde_json::from_str::<Value>(event) else { return Vec::new() };
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
         match text("kind") {
-            "output" => return vec![format!("  {} | {}", text("step"), text("line"))],
+            "output" => return vec![format!("  {} | {}", text("step"), text("line")).trim_end().to_owned()],
             "output_missed" => {
                 return vec![format!(
                     "  ... {} lines of output were missed",

@@ -139,18 +139,14 @@ const TABLE: Table = {
   Explanation: {},
 }
 
-/** The beginning of a recorded event. A retry's own time is called `at` as well, so the event's is read from here. */
-const HEAD = /^\{"seq":\d+,"at":"([^"]+)"/
-
 /** An event as the core writes it. */
 export function eventFrom(text: string): RunEvent {
   const event = fromCore<Record<string, unknown>>('RunEvent', JSON.parse(text) as object, TABLE)
-  const at = HEAD.exec(text)?.[1]
-  if (at !== undefined) {
-    if (event['kind'] === 'step_retrying' && typeof event['at'] === 'number') {
-      event['next'] = new Date(event['at'])
-    }
-    event['at'] = new Date(at)
+  if (typeof event['at'] === 'string') {
+    event['at'] = new Date(event['at'])
+  }
+  if (event['kind'] === 'step_retrying' && typeof event['next'] === 'number') {
+    event['next'] = new Date(event['next'])
   }
   return event as unknown as RunEvent
 }

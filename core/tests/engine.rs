@@ -1,5 +1,6 @@
 //! The engine from outside: what a Rust user writes.
 
+use tidegate::pipeline::{Jitter, RetrySpec};
 use tidegate::{Command, Engine, Pipeline, Status, StepAnswer, StepStatus};
 
 fn journal(dir: &std::path::Path) -> std::path::PathBuf {
@@ -80,5 +81,23 @@ async fn an_outcome_that_is_asked_for_after_an_answer_knows_the_answer() {
         assert_eq!(outcome.steps[name].status, StepStatus::Succeeded, "{name}");
     }
     assert_eq!(run.outcome().await.unwrap().status, Status::Succeeded);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_retry_tells_when_it_failed_and_when_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p");
+    let retry =
+        RetrySpec { attempts: 2, initial: Some("200ms".into()), factor: None, cap: None, jitter: Some(Jitter::None) };
+    let _ = p.shell("a", "exit 7").retry(retry);
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).start().await.unwrap();
+    let mut lines = run.lines();
+    let mut told = Vec::new();
+    while let Some(line) = lines.next().await {
+        told.push(line);
+    }
+    assert!(told.iter().any(|line| line == "a: failed: exited with code 7; tried again in 0.2 s"), "{told:#?}");
     engine.close().await.unwrap();
 }

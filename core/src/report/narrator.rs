@@ -70,8 +70,8 @@ impl Narrator {
                     StepResult::Cancelled { why } => format!("{step}: cancelled{took}: {why}"),
                 }
             }
-            RunEvent::StepRetrying { step, at: until, why, .. } => {
-                format!("{step}: failed: {why}; tried again in {}", round(until.since(at)))
+            RunEvent::StepRetrying { step, next, why, .. } => {
+                format!("{step}: failed: {why}; tried again in {}", round(next.since(at)))
             }
             RunEvent::StepSkipped { step, reason } => format!("{step}: skipped, {reason}"),
             RunEvent::StepCutOff { step, attempt } => format!("{step}: attempt {attempt} was cut off"),

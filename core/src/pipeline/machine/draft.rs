@@ -121,13 +121,13 @@ impl<'a> Draft<'a> {
         let failures = step.failures.saturating_add(1);
         if !error.permanent && !self.is_halted(i) && failures < backoff.attempts {
             let chance = backoff::chance(self.run.seed, self.run.pipeline.name(i), step.attempt);
-            let at = self.now.after(backoff.wait(failures, retry_in, chance));
-            if self.run.deadline_of(i).is_none_or(|deadline| at < deadline) {
-                if at <= self.now {
+            let next = self.now.after(backoff.wait(failures, retry_in, chance));
+            if self.run.deadline_of(i).is_none_or(|deadline| next < deadline) {
+                if next <= self.now {
                     self.ready.insert(i);
                 }
                 let (step, attempt) = (self.name(i), step.attempt);
-                self.events.push(Event::StepRetrying { step, attempt, at, why: error });
+                self.events.push(Event::StepRetrying { step, attempt, next, why: error });
                 return;
             }
             error.message.push_str("; the next attempt would come after the step's deadline");

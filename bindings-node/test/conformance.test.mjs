@@ -92,8 +92,8 @@ function same(found, wanted) {
 }
 
 /**
- * Whether something is as wanted: an object has at least these fields, one with `_says` contains that text; the value of
- * a step is exactly that.
+ * Whether something is as wanted: an object has at least these fields, one with `_says` contains that text; the value
+ * of a step is exactly that.
  */
 function holds(found, wanted) {
   if (isObject(found) && isObject(wanted)) {

@@ -111,7 +111,7 @@ export interface JudgeOptions {
   readonly window?: Duration
   /** How long errors cling together; 10 s by default. */
   readonly burst?: Duration
-  /** Requests to an instance that became ready less than this ago don't count; 10 s by default. */
+  /** Requests don't count while any instance became ready less than this ago; 10 s by default. */
   readonly warmup?: Duration
   /** The guard against a release that fails altogether; on by default. */
   readonly blackout?: spec.BlackoutSpec

@@ -280,7 +280,7 @@ export interface JudgeSpec {
   safe?: number | null
   /** How many times the stable side's rate of errors (or the objective) is tolerated; 1 by default. */
   tolerate?: number | null
-  /** Requests to an instance that became ready less than this ago don't count; `10s` by default. */
+  /** Requests don't count while any instance became ready less than this ago; `10s` by default. */
   warmup?: SpanText | null
   /** The length of a window; `10s` by default, and never under `burst`. */
   window?: SpanText | null

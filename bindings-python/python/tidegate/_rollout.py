@@ -113,7 +113,7 @@ class Sequential:
     burst: Duration | None = None
     """How long errors cling together; 10 s by default."""
     warmup: Duration | None = None
-    """Requests to an instance that became ready less than this ago don't count; 10 s by default."""
+    """Requests don't count while any instance became ready less than this ago; 10 s by default."""
     blackout: Blackout | Literal[False] | None = None
     """The guard against a release that fails altogether; on by default, False for none."""
     inconclusive: Literal["pause", "roll_back", "pass"] | None = None

@@ -432,7 +432,7 @@ class JudgeSpec(TypedDict):
     tolerate: NotRequired[float | None]
     """How many times the stable side's rate of errors (or the objective) is tolerated; 1 by default."""
     warmup: NotRequired[SpanText | None]
-    """Requests to an instance that became ready less than this ago don't count; ``10s`` by default."""
+    """Requests don't count while any instance became ready less than this ago; ``10s`` by default."""
     window: NotRequired[SpanText | None]
     """The length of a window; ``10s`` by default, and never under ``burst``."""
 

@@ -32,7 +32,7 @@ pub struct Judge {
     pub window: Span,
     /// How long errors cling together.
     pub burst: Span,
-    /// Requests to an instance that became ready less than this ago don't count.
+    /// Requests don't count while any instance that can be drawn became ready less than this ago.
     pub warmup: Span,
     /// The guard against total failure; `None`: off.
     pub blackout: Option<BlackoutRule>,

@@ -6,7 +6,8 @@
 //!   window in which it was routed;
 //! - no cause that sits on one side outlasts its window: windows have one length, never under `burst`, and none ends
 //!   because of errors;
-//! - both sides are equally warm and alike: requests within `warmup` of an instance's readiness are not counted;
+//! - both sides are equally warm and alike: while an instance that can be drawn is within `warmup` of its readiness,
+//!   neither side is counted (leaving out that instance alone would shift the counted share away from ρ);
 //! - where users stick to a side, a user's first bad request in the rollout is counted, and no other.
 //!
 //! One instance's own fault can't be told from a bad release when the canary has one instance; the explanation says so.

@@ -43,7 +43,7 @@ pub struct JudgeSpec {
     /// How long errors cling together; `10s` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<SpanText>,
-    /// Requests to an instance that became ready less than this ago don't count; `10s` by default.
+    /// Requests don't count while any instance became ready less than this ago; `10s` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<SpanText>,
     /// The guard against a release that fails altogether; on by default.

@@ -34,6 +34,8 @@ pub(super) struct Table {
     pub(super) meters: BTreeMap<String, Arc<Meter>>,
     ready: Vec<Ready>,
     total: u64,
+    /// When the last of those that can be drawn has its warm-up behind it; nothing is judged before.
+    warm: Time,
 }
 
 /// A request that has its version and its first instance.
@@ -51,6 +53,7 @@ impl Table {
             meters: BTreeMap::new(),
             ready: Vec::new(),
             total: 0,
+            warm: now,
         }
     }
 
@@ -104,11 +107,14 @@ impl Table {
         let epoch = self.ledger.epoch().clone();
         self.ready.clear();
         self.total = 0;
+        self.warm = Time(i64::MIN);
         for (slot, (name, weight)) in epoch.weights.iter().enumerate() {
             let meter = self.meters.entry(name.clone()).or_insert_with(|| Arc::new(Meter::new())).clone();
             let upstreams: Vec<Arc<Upstream>> = self.of(name).cloned().collect();
             if *weight > 0 && !upstreams.is_empty() {
                 self.total += u64::from(*weight);
+                let warm = upstreams.iter().map(|upstream| upstream.instance.ready_at.after(epoch.measure.warmup));
+                self.warm = warm.fold(self.warm, Time::max);
                 self.ready.push(Ready { name: name.clone(), slot, upto: self.total, meter, upstreams });
             }
         }
@@ -129,13 +135,15 @@ impl Table {
 
     /// Draws a version by weight among those that have an instance, and of two random instances the one with less
     /// under way.
+    ///
+    /// While any instance that can be drawn is warming, no side counts for the judge. To leave out only what goes to the
+    /// instance that warms would shift the counted share away from the assigned one, which the judge tests against.
     pub(super) fn draw(&self, now: Time, chance: &mut Chance) -> Option<Routed> {
         let point = chance.below(self.total);
         let ready = self.ready.iter().find(|ready| point < ready.upto)?;
         let upstream = lesser(&ready.upstreams, chance)?;
         let cell = self.ledger.cell();
-        let warm = now >= upstream.instance.ready_at.after(cell.epoch.measure.warmup);
-        let ticket = Ticket::new(warm.then(|| cell.clone()), ready.slot, ready.meter.clone());
+        let ticket = Ticket::new((now >= self.warm).then(|| cell.clone()), ready.slot, ready.meter.clone());
         Some(Routed { ticket, lease: Lease::new(upstream) })
     }
 
@@ -244,6 +252,37 @@ mod tests {
         assert!((2_283..=2_717).contains(&new), "{new}");
         let (b, c) = (table.upstreams["b"].in_flight(), table.upstreams["c"].in_flight());
         assert!(b.abs_diff(c) <= 1, "{b} and {c}");
+    }
+
+    #[test]
+    fn the_counted_share_is_the_assigned_one_whoever_warms() {
+        let mut table = Table::new(Time(0));
+        let measure = Measure { window: Span::seconds(1), warmup: Span::seconds(10) };
+        table.route(Weights::from([("new".into(), 1_000), ("old".into(), 9_000)]), 1, measure, Time(0));
+        for (id, version) in [("a", "new"), ("b", "old"), ("c", "old"), ("d", "old")] {
+            table.add(instance(id, version));
+        }
+        table.add(Instance { ready_at: Time(60_000), ..instance("e", "old") });
+        let mut chance = Chance(11);
+        let mut counted = |table: &Table, now: Time| {
+            // At most one under way: instances of a version are then drawn alike.
+            (0..10_000).for_each(|_| drop(table.draw(now, &mut chance).unwrap()));
+            let counts: Vec<u64> = table.ledger.cell().tallies.iter().map(|tally| tally.read().abandoned).collect();
+            (counts[0], counts[0] + counts[1])
+        };
+        assert_eq!(counted(&table, Time(60_000)), (0, 0));
+        assert_eq!(counted(&table, Time(69_999)), (0, 0));
+        let (new, all) = counted(&table, Time(70_000));
+        // 1,000 and five standard deviations.
+        assert!(all == 10_000 && (850..=1_150).contains(&new), "{new} of {all}");
+
+        // Whoever can't be drawn has no say: neither without a share, nor on its way out.
+        table.add(Instance { ready_at: Time(80_000), ..instance("f", "none") });
+        assert_eq!(counted(&table, Time(80_000)).1, 20_000);
+        table.add(Instance { ready_at: Time(80_000), ..instance("g", "old") });
+        assert_eq!(counted(&table, Time(80_000)).1, 20_000);
+        table.remove("g");
+        assert_eq!(counted(&table, Time(80_000)).1, 30_000);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct DesiredVersion {
 pub struct Measure {
     /// The length of a window. Windows also end when weights change.
     pub window: Span,
-    /// Requests to an instance that became ready less than this ago don't count.
+    /// Requests don't count while any instance that can be drawn became ready less than this ago.
     pub warmup: Span,
 }
 
@@ -121,6 +121,6 @@ pub struct Window {
     pub to: Time,
     /// The shares that were in force.
     pub weights: Weights,
-    /// What was counted, by version; instances in their warm-up left out.
+    /// What was counted, by version; nothing while an instance that could be drawn was in its warm-up.
     pub counts: BTreeMap<String, Counts>,
 }

@@ -49,10 +49,13 @@ impl Traffic {
             })
             .collect();
         let total: u64 = sides.iter().map(|(_, weight, ..)| weight).sum();
+        // While anybody warms, neither side counts: the counted share must be the assigned one.
+        let warm = |at: &Time| from.since(*at) >= desired.measure.warmup;
+        let warm = sides.iter().all(|(_, _, ready, _)| ready.iter().all(warm));
         let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
         for _ in 0..if total > 0 { rate } else { 0 } {
             let mut at = chance.below(total);
-            for (version, weight, ready, nature) in &sides {
+            for (version, weight, _, nature) in &sides {
                 if at >= *weight {
                     at -= weight;
                     continue;
@@ -63,8 +66,7 @@ impl Traffic {
                 }
                 let bad = *burst > 0;
                 *burst = burst.saturating_sub(1);
-                let by = usize::try_from(chance.below(ready.len() as u64)).unwrap_or(0);
-                if ready.get(by).is_some_and(|at| from.since(*at) >= desired.measure.warmup) {
+                if warm {
                     let side = counts.entry((*version).clone()).or_default();
                     side.requests += 1;
                     side.errors += u64::from(bad);

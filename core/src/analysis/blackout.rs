@@ -1,7 +1,7 @@
 //! The blackout guard: a release that fails altogether goes back at once.
 //!
 //! With every request failing, the window form alone needs 6 windows at a share of 25 %, and 12 at 50 %. This guard
-//! looks at readings of about a second, and stands outside alpha: it is a rule, not a test.
+//! looks at readings of about a second, warm-up included, and stands outside alpha: it is a rule, not a test.
 
 use serde::{Deserialize, Serialize};
 

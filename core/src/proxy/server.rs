@@ -231,7 +231,7 @@ impl Proxy {
     }
 
     /// Readings with a number above `after`, oldest first, at most `limit`: about one a second, with what ended in that
-    /// time among requests that were routed in the epoch in force. Seconds in which nothing ended are left out.
+    /// time among requests that were routed in the epoch in force, warm-up included. Seconds in which nothing ended are left out.
     pub fn readings(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.readings(after, limit))

@@ -143,7 +143,7 @@ impl Table {
         let ready = self.ready.iter().find(|ready| point < ready.upto)?;
         let upstream = lesser(&ready.upstreams, chance)?;
         let cell = self.ledger.cell();
-        let ticket = Ticket::new((now >= self.warm).then(|| cell.clone()), ready.slot, ready.meter.clone());
+        let ticket = Ticket::new(cell, now >= self.warm, ready.slot, ready.meter.clone());
         Some(Routed { ticket, lease: Lease::new(upstream) })
     }
 

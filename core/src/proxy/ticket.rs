@@ -35,7 +35,7 @@ pub(super) struct Epoch {
     pub(super) measure: Measure,
     /// The versions in the order of the tallies.
     pub(super) names: Vec<String>,
-    /// What has ended so far, by version.
+    /// What has ended so far, by version, warm-up included.
     pub(super) ended: Vec<Tally>,
 }
 
@@ -83,7 +83,8 @@ enum Phase {
 /// One request in the counts, from its routing to its end. Dropped without an answer it was abandoned; dropped with
 /// one, the answer has ended, or the client left in its middle, which is nobody's fault.
 pub(super) struct Ticket {
-    /// None: in its warm-up, and only in the meter.
+    epoch: Arc<Epoch>,
+    /// None: routed while somebody warmed, which the judge must not see. Guards must: readings and the meter have it.
     cell: Option<Arc<Cell>>,
     slot: usize,
     meter: Arc<Meter>,
@@ -94,14 +95,16 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Must be called while the cell can't be closed: under the table's lock.
-    pub(super) fn new(cell: Option<Arc<Cell>>, slot: usize, meter: Arc<Meter>) -> Ticket {
+    pub(super) fn new(cell: &Arc<Cell>, judged: bool, slot: usize, meter: Arc<Meter>) -> Ticket {
+        let epoch = cell.epoch.clone();
+        let cell = judged.then(|| cell.clone());
         if let Some(cell) = &cell {
             cell.waiting.fetch_add(1, Ordering::AcqRel);
         }
         meter.routed.fetch_add(1, Ordering::AcqRel);
         #[allow(clippy::disallowed_methods, reason = "the latency of a real request")]
         let routed = Instant::now();
-        Ticket { cell, slot, meter, phase: Phase::Waiting, bad: false, routed }
+        Ticket { epoch, cell, slot, meter, phase: Phase::Waiting, bad: false, routed }
     }
 
     fn tally(&self) -> Option<&Tally> {
@@ -162,8 +165,7 @@ impl Drop for Ticket {
         if phase == Phase::Waiting {
             self.meter.abandoned.fetch_add(1, Ordering::Relaxed);
         }
-        let Some(cell) = &self.cell else { return };
-        if let Some(ended) = cell.epoch.ended.get(self.slot) {
+        if let Some(ended) = self.epoch.ended.get(self.slot) {
             match phase {
                 Phase::Waiting => ended.abandoned.fetch_add(1, Ordering::Relaxed),
                 Phase::Streaming | Phase::Ended => {
@@ -172,6 +174,7 @@ impl Drop for Ticket {
                 }
             };
         }
+        let Some(cell) = &self.cell else { return };
         if phase == Phase::Waiting {
             if let Some(tally) = self.tally() {
                 tally.abandoned.fetch_add(1, Ordering::Relaxed);

@@ -55,7 +55,7 @@ pub struct DesiredVersion {
 pub struct Measure {
     /// The length of a window. Windows also end when weights change.
     pub window: Span,
-    /// Requests don't count while any instance that can be drawn became ready less than this ago.
+    /// Requests are in no window while any instance that can be drawn became ready less than this ago.
     pub warmup: Span,
 }
 
@@ -121,6 +121,7 @@ pub struct Window {
     pub to: Time,
     /// The shares that were in force.
     pub weights: Weights,
-    /// What was counted, by version; nothing while an instance that could be drawn was in its warm-up.
+    /// What was counted, by version. A window leaves out what was routed while an instance that could be drawn was in
+    /// its warm-up, a reading does not.
     pub counts: BTreeMap<String, Counts>,
 }

@@ -66,18 +66,17 @@ impl Traffic {
                 }
                 let bad = *burst > 0;
                 *burst = burst.saturating_sub(1);
-                if warm {
-                    let side = counts.entry((*version).clone()).or_default();
-                    side.requests += 1;
-                    side.errors += u64::from(bad);
-                }
+                let side = counts.entry((*version).clone()).or_default();
+                side.requests += 1;
+                side.errors += u64::from(bad);
                 break;
             }
         }
-        self.count(desired, counts, from, to);
+        self.count(desired, counts, warm, from, to);
     }
 
-    fn count(&mut self, desired: &Desired, counts: BTreeMap<String, Counts>, from: Time, to: Time) {
+    /// Counts a second; only into its reading when somebody is not warm.
+    fn count(&mut self, desired: &Desired, counts: BTreeMap<String, Counts>, warm: bool, from: Time, to: Time) {
         let (epoch, weights) = (desired.epoch, desired.weights.clone());
         let open = self.open.get_or_insert_with(|| Window {
             epoch,
@@ -87,7 +86,7 @@ impl Traffic {
             weights: weights.clone(),
             counts: BTreeMap::new(),
         });
-        for (version, side) in &counts {
+        for (version, side) in counts.iter().filter(|_| warm) {
             let sum = open.counts.entry(version.clone()).or_default();
             sum.requests += side.requests;
             sum.errors += side.errors;

@@ -56,6 +56,16 @@ fn a_bad_canary() {
 }
 
 #[test]
+fn a_canary_that_fails_before_it_is_warm() {
+    let mut spec = judged(&[25.0], "10m");
+    spec.judge = Some(JudgeSpec { warmup: Some("5m".into()), ..judge() });
+    let broken = Nature { errors: 10_000, ..Nature::GOOD };
+    let end = crash_everywhere("a cold failure", &standing(5).then(release("v2", spec)).nature("v2", broken));
+    assert_eq!(outcome(&end, "ship"), Outcome::RolledBack);
+    assert!(end.runs[1].rollouts["ship"].1.contains("readings running"), "{:?}", end.runs[1].rollouts);
+}
+
+#[test]
 fn a_canary_that_ends_again_and_again() {
     let story = standing(3).then(release("v2", canary(&[25.0], "10m"))).nature("v2", Nature::CRASH_LOOP);
     let end = crash_everywhere("a crash loop", &story);

@@ -13,7 +13,7 @@ fn epoch(number: u64) -> Epoch {
 
 fn begin(ledger: &mut Ledger, now: Time, slot: usize) -> Ticket {
     ledger.roll(now);
-    Ticket::new(Some(ledger.cell().clone()), slot, Arc::new(Meter::new()))
+    Ticket::new(ledger.cell(), true, slot, Arc::new(Meter::new()))
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::error::Kind;
 use crate::proxy::harness::{Bench, CHUNKED, GET, Manner, POST, Server, ask, connect, exchange};
 use crate::proxy::{Config, Drained, Proxy, Reuse};
+use crate::service::Counts;
 use crate::time::{Clock, Span, SystemClock, Time};
 
 #[tokio::test]
@@ -122,9 +123,9 @@ async fn a_drain_cuts_what_is_left_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn an_instance_in_its_warm_up_does_not_count() {
+async fn what_clients_get_in_a_warm_up_is_read_and_not_judged() {
     let bench = Bench::new(Config::default()).await;
-    let server = Server::start("v", Manner::Good).await;
+    let server = Server::start("v", Manner::Status(500)).await;
     let now = bench.clock.now();
     let mut measure = bench.measure;
     measure.warmup = Span::seconds(3_600);
@@ -135,7 +136,14 @@ async fn an_instance_in_its_warm_up_does_not_count() {
         ready_at: now,
     });
     bench.proxy.route([("v".to_owned(), 10_000)].into(), 1, measure);
-    ask(bench.at(), GET).await.unwrap();
+    assert_eq!(ask(bench.at(), GET).await.unwrap().status(), 500);
+    let mut readings = Vec::new();
+    while readings.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        readings = bench.proxy.readings(0, 10);
+    }
+    assert_eq!(readings[0].counts["v"], Counts { requests: 1, errors: 1, abandoned: 0 });
+    assert!(bench.proxy.windows(0, 10).is_empty());
     bench.route(2, &[("v", 10_000)]);
     ask(bench.at(), GET).await.unwrap();
     let (counts, windows) = bench.counted(1).await;

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::ticket::{Cell, Epoch};
+use super::ticket::{Cell, Epoch, UnderWay};
 use crate::service::{Counts, Measure, Weights, Window};
 use crate::time::{Span, Time};
 
@@ -133,16 +132,14 @@ impl Ledger {
     /// `settle`: how long after a window's end flowing answers hold it; `hold`: how long anything does.
     pub(super) fn settle(&mut self, now: Time, settle: Span, hold: Span) {
         while let Some(front) = self.closed.front() {
-            let waiting = front.cell.waiting.load(Ordering::Acquire);
-            let streaming = front.cell.streaming.load(Ordering::Acquire);
+            let UnderWay { waiting, streaming } = front.cell.under_way();
             let ended = waiting == 0 && streaming == 0;
             let settled = waiting == 0 && now >= front.to.after(settle);
             if !(ended || settled || now >= front.to.after(hold) || self.closed.len() > KEPT) {
                 return;
             }
             let Some(Closed { cell, number, to }) = self.closed.pop_front() else { return };
-            let counts: Vec<Counts> = cell.tallies.iter().map(|tally| tally.read()).collect();
-            if let Some(window) = window(&cell.epoch, number, cell.from, to, &counts) {
+            if let Some(window) = window(&cell.epoch, number, cell.from, to, &cell.counts()) {
                 self.windows.push(window);
             }
         }
@@ -157,7 +154,7 @@ impl Ledger {
 
     fn read_to(&mut self, now: Time) {
         let epoch = self.epoch().clone();
-        let total: Vec<Counts> = epoch.ended.iter().map(|tally| tally.read()).collect();
+        let total = epoch.ended();
         let fresh: Vec<Counts> = total
             .iter()
             .zip(self.reading_seen.iter())

@@ -82,10 +82,12 @@ impl Meter {
             p999: all.value_at_quantile(0.999),
             max: all.max(),
         });
+        // Before the requests: never more of them than of these.
+        let errors = self.errors.load(Ordering::Acquire);
         VersionStats {
             in_flight: self.in_flight(),
             requests: self.requests.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
+            errors,
             abandoned: self.abandoned.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
             latency: latency.unwrap_or_default(),

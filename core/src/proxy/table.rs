@@ -17,7 +17,7 @@ const METERS: usize = 64;
 /// One version that can be drawn.
 struct Ready {
     name: String,
-    /// Its place among the weights, which is that of its tallies.
+    /// Its place among the weights, which is that of its counts.
     slot: usize,
     /// Its share lies below this and not below the one before.
     upto: u64,
@@ -267,7 +267,7 @@ mod tests {
         let mut counted = |table: &Table, now: Time| {
             // At most one under way: instances of a version are then drawn alike.
             (0..10_000).for_each(|_| drop(table.draw(now, &mut chance).unwrap()));
-            let counts: Vec<u64> = table.ledger.cell().tallies.iter().map(|tally| tally.read().abandoned).collect();
+            let counts: Vec<u64> = table.ledger.cell().counts().iter().map(|side| side.abandoned).collect();
             (counts[0], counts[0] + counts[1])
         };
         assert_eq!(counted(&table, Time(60_000)), (0, 0));

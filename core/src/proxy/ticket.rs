@@ -1,31 +1,13 @@
 //! One request's way through the counts: routed, answered, ended.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
-use super::meter::Meter;
+use super::meter::{Meter, lock};
 use crate::service::{Counts, Measure, Weights};
 use crate::time::Time;
-
-/// Counts that many requests add to at a time.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    requests: AtomicU64,
-    errors: AtomicU64,
-    abandoned: AtomicU64,
-}
-
-impl Tally {
-    pub(super) fn read(&self) -> Counts {
-        Counts {
-            requests: self.requests.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
-            abandoned: self.abandoned.load(Ordering::Relaxed),
-        }
-    }
-}
 
 /// The time between two changes of weights.
 #[derive(Debug)]
@@ -33,17 +15,22 @@ pub(super) struct Epoch {
     pub(super) number: u64,
     pub(super) weights: Weights,
     pub(super) measure: Measure,
-    /// The versions in the order of the tallies.
+    /// The versions in the order of the counts.
     pub(super) names: Vec<String>,
     /// What has ended so far, by version, warm-up included.
-    pub(super) ended: Vec<Tally>,
+    ended: Mutex<Vec<Counts>>,
 }
 
 impl Epoch {
     pub(super) fn new(number: u64, weights: Weights, measure: Measure) -> Epoch {
         let names: Vec<String> = weights.keys().cloned().collect();
-        let ended = names.iter().map(|_| Tally::default()).collect();
+        let ended = Mutex::new(vec![Counts::default(); names.len()]);
         Epoch { number, weights, measure, names, ended }
+    }
+
+    /// What has ended so far, by version: no request with a part of its counts.
+    pub(super) fn ended(&self) -> Vec<Counts> {
+        lock(&self.ended).clone()
     }
 }
 
@@ -52,24 +39,52 @@ impl Epoch {
 pub(super) struct Cell {
     pub(super) epoch: Arc<Epoch>,
     pub(super) from: Time,
-    pub(super) tallies: Vec<Tally>,
-    /// Requests without an answer.
-    pub(super) waiting: AtomicU64,
-    /// Requests whose answer flows.
-    pub(super) streaming: AtomicU64,
+    open: Mutex<Open>,
+}
+
+/// One lock for all of it: a reader sees every request as a whole.
+#[derive(Debug, Default)]
+struct Open {
+    counts: Vec<Counts>,
+    under_way: UnderWay,
+}
+
+/// Requests that have not ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnderWay {
+    /// Those without an answer.
+    pub(super) waiting: u64,
+    /// Those whose answer flows.
+    pub(super) streaming: u64,
 }
 
 impl Cell {
     pub(super) fn new(epoch: Arc<Epoch>, from: Time) -> Cell {
-        let tallies = epoch.names.iter().map(|_| Tally::default()).collect();
-        Cell { epoch, from, tallies, waiting: AtomicU64::new(0), streaming: AtomicU64::new(0) }
+        let open = Open { counts: vec![Counts::default(); epoch.names.len()], under_way: UnderWay::default() };
+        Cell { epoch, from, open: Mutex::new(open) }
+    }
+
+    /// What was counted so far, by version.
+    pub(super) fn counts(&self) -> Vec<Counts> {
+        lock(&self.open).counts.clone()
+    }
+
+    pub(super) fn under_way(&self) -> UnderWay {
+        lock(&self.open).under_way
     }
 
     /// Whether no request was counted in it, nor will be.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
-            && self.streaming.load(Ordering::Acquire) == 0
-            && self.tallies.iter().all(|tally| tally.read() == Counts::default())
+        let open = lock(&self.open);
+        open.under_way == UnderWay::default() && open.counts.iter().all(|counts| *counts == Counts::default())
+    }
+
+    /// Changes the counts of a version and what is under way, as one.
+    fn update(&self, slot: usize, change: impl FnOnce(&mut Counts, &mut UnderWay)) {
+        let Open { counts, under_way } = &mut *lock(&self.open);
+        if let Some(counts) = counts.get_mut(slot) {
+            change(counts, under_way);
+        }
     }
 }
 
@@ -99,16 +114,12 @@ impl Ticket {
         let epoch = cell.epoch.clone();
         let cell = judged.then(|| cell.clone());
         if let Some(cell) = &cell {
-            cell.waiting.fetch_add(1, Ordering::AcqRel);
+            cell.update(slot, |_, under_way| under_way.waiting += 1);
         }
         meter.routed.fetch_add(1, Ordering::AcqRel);
         #[allow(clippy::disallowed_methods, reason = "the latency of a real request")]
         let routed = Instant::now();
         Ticket { epoch, cell, slot, meter, phase: Phase::Waiting, bad: false, routed }
-    }
-
-    fn tally(&self) -> Option<&Tally> {
-        self.cell.as_ref().and_then(|cell| cell.tallies.get(self.slot))
     }
 
     /// The request was sent again.
@@ -130,15 +141,15 @@ impl Ticket {
         self.phase = Phase::Streaming;
         self.meter.latency(u64::try_from(self.routed.elapsed().as_micros()).unwrap_or(u64::MAX));
         self.meter.requests.fetch_add(1, Ordering::Relaxed);
-        self.meter.errors.fetch_add(u64::from(self.bad), Ordering::Relaxed);
-        if let Some(tally) = self.tally() {
-            tally.requests.fetch_add(1, Ordering::Relaxed);
-            tally.errors.fetch_add(u64::from(self.bad), Ordering::Relaxed);
-        }
+        // After the request: a reader takes them the other way round.
+        self.meter.errors.fetch_add(u64::from(self.bad), Ordering::Release);
         if let Some(cell) = &self.cell {
-            // In this order: a reader must never see neither.
-            cell.streaming.fetch_add(1, Ordering::AcqRel);
-            cell.waiting.fetch_sub(1, Ordering::AcqRel);
+            cell.update(self.slot, |counts, under_way| {
+                counts.requests += 1;
+                counts.errors += u64::from(self.bad);
+                under_way.waiting -= 1;
+                under_way.streaming += 1;
+            });
         }
     }
 
@@ -148,9 +159,9 @@ impl Ticket {
             Phase::Waiting => self.answered(502),
             Phase::Streaming if !self.bad => {
                 self.bad = true;
-                self.meter.errors.fetch_add(1, Ordering::Relaxed);
-                if let Some(tally) = self.tally() {
-                    tally.errors.fetch_add(1, Ordering::Relaxed);
+                self.meter.errors.fetch_add(1, Ordering::Release);
+                if let Some(cell) = &self.cell {
+                    cell.update(self.slot, |counts, _| counts.errors += 1);
                 }
             }
             Phase::Streaming | Phase::Ended => {}
@@ -165,23 +176,20 @@ impl Drop for Ticket {
         if phase == Phase::Waiting {
             self.meter.abandoned.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(ended) = self.epoch.ended.get(self.slot) {
-            match phase {
-                Phase::Waiting => ended.abandoned.fetch_add(1, Ordering::Relaxed),
-                Phase::Streaming | Phase::Ended => {
-                    ended.errors.fetch_add(u64::from(self.bad), Ordering::Relaxed);
-                    ended.requests.fetch_add(1, Ordering::Relaxed)
-                }
-            };
+        let abandoned = phase == Phase::Waiting;
+        if let Some(ended) = lock(&self.epoch.ended).get_mut(self.slot) {
+            ended.abandoned += u64::from(abandoned);
+            ended.requests += u64::from(!abandoned);
+            ended.errors += u64::from(!abandoned && self.bad);
         }
         let Some(cell) = &self.cell else { return };
-        if phase == Phase::Waiting {
-            if let Some(tally) = self.tally() {
-                tally.abandoned.fetch_add(1, Ordering::Relaxed);
+        cell.update(self.slot, |counts, under_way| {
+            if abandoned {
+                counts.abandoned += 1;
+                under_way.waiting -= 1;
+            } else {
+                under_way.streaming -= 1;
             }
-            cell.waiting.fetch_sub(1, Ordering::AcqRel);
-        } else {
-            cell.streaming.fetch_sub(1, Ordering::AcqRel);
-        }
+        });
     }
 }

@@ -72,6 +72,30 @@ fn what_nobody_reads_is_bounded_and_its_loss_is_counted() {
     assert_eq!(ledger.lost(), (6, 10));
 }
 
+#[test]
+fn a_reader_sees_every_request_as_a_whole() {
+    let mut ledger = Ledger::new(Time(0));
+    ledger.change(epoch(1), Time(0));
+    let (cell, meter) = (ledger.cell().clone(), Arc::new(Meter::new()));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (cell, meter, over) = (&cell, &meter, &over);
+        let ending = scope.spawn(move || {
+            for _ in 0..50_000 {
+                Ticket::new(cell, true, 0, meter.clone()).answered(500);
+            }
+            over.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !over.load(std::sync::atomic::Ordering::Acquire) {
+            for counts in [cell.counts()[0], cell.epoch.ended()[0]] {
+                assert_eq!(counts.requests, counts.errors, "every one is bad");
+            }
+        }
+        ending.join().unwrap();
+    });
+    assert_eq!(cell.counts()[0], Counts { requests: 50_000, errors: 50_000, abandoned: 0 });
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Begin(usize),

@@ -129,17 +129,23 @@ impl Ledger {
     }
 
     /// Moves windows whose requests have all ended to where they can be read, in their order.
-    /// `settle`: how long after a window's end flowing answers hold it; `hold`: how long anything does.
+    /// `settle`: how long after a window's end flowing answers hold it; `hold`: how long those that still wait do.
+    ///
+    /// `hold` must be longer than an answer may take, so that every request has come to something by then, time-outs
+    /// included; all that is left is a body that a client still sends. Such a request is late: it is in no window, and
+    /// counted as late. That favours no side: the bound is the same for both, it looks at the clock and at no outcome,
+    /// and how slowly a client sends does not depend on the version drawn for it. A shorter bound would: a version that
+    /// hangs would be left out before it fails. So would windows out of order: those without a slow failure first.
     pub(super) fn settle(&mut self, now: Time, settle: Span, hold: Span) {
         while let Some(front) = self.closed.front() {
             let UnderWay { waiting, streaming } = front.cell.under_way();
-            let ended = waiting == 0 && streaming == 0;
-            let settled = waiting == 0 && now >= front.to.after(settle);
-            if !(ended || settled || now >= front.to.after(hold) || self.closed.len() > KEPT) {
+            let waits = waiting > 0 && now < front.to.after(hold);
+            let flows = streaming > 0 && now < front.to.after(settle);
+            if (waits || flows) && self.closed.len() <= KEPT {
                 return;
             }
             let Some(Closed { cell, number, to }) = self.closed.pop_front() else { return };
-            if let Some(window) = window(&cell.epoch, number, cell.from, to, &cell.counts()) {
+            if let Some(window) = window(&cell.epoch, number, cell.from, to, &cell.hand_out()) {
                 self.windows.push(window);
             }
         }

@@ -25,6 +25,7 @@ pub(super) struct Meter {
     pub(super) abandoned: AtomicU64,
     pub(super) ended: AtomicU64,
     pub(super) retries: AtomicU64,
+    pub(super) late: AtomicU64,
     latency: [Mutex<Option<Histogram<u32>>>; SHARDS],
 }
 
@@ -37,6 +38,7 @@ impl Meter {
             abandoned: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             latency: std::array::from_fn(|_| Mutex::new(None)),
         }
     }
@@ -90,6 +92,7 @@ impl Meter {
             errors,
             abandoned: self.abandoned.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
+            late: self.late.load(Ordering::Relaxed),
             latency: latency.unwrap_or_default(),
         }
     }
@@ -127,6 +130,8 @@ pub struct VersionStats {
     pub abandoned: u64,
     /// How often a request was sent again.
     pub retries: u64,
+    /// Requests that had no answer when their window was handed out, and so are in no window.
+    pub late: u64,
     /// The time from routing to the first byte of the answer.
     pub latency: Latency,
 }

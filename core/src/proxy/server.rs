@@ -28,6 +28,9 @@ use crate::error::{Error, Kind, Result};
 use crate::service::{Measure, Weights, Window};
 use crate::time::{Chance, Clock, Span};
 
+/// How far past its time-out a request may end, as timers and busy machines have it.
+const OVERDUE: Span = Span::seconds(1);
+
 /// Chance of this thread, seeded by the operating system.
 pub(super) fn with_chance<T>(f: impl FnOnce(&mut Chance) -> T) -> T {
     thread_local! {
@@ -83,7 +86,7 @@ impl Shared {
     /// Closes windows that are over and hands out those whose requests have ended.
     fn settle(&self) {
         let config = self.config();
-        let hold = Span(config.request_timeout.0.saturating_mul(2).saturating_add(config.settle.0));
+        let hold = Span(config.request_timeout.0.saturating_add(OVERDUE.0));
         self.write(|table| {
             let now = self.clock.now();
             table.ledger.roll(now);
@@ -216,8 +219,9 @@ impl Proxy {
     /// A request is counted in the window in which it was routed and under the version that was first drawn for it,
     /// once, however often it was sent. A window is as long as [`Measure::window`] says, or ends early when weights
     /// change. It is handed out when all its requests have ended, and after all earlier ones; answers that still flow
-    /// [`Config::settle`] after its end count by what is known of them, and nothing holds a window for longer than that
-    /// and two request time-outs. Windows without a request are left out, so from
+    /// [`Config::settle`] after its end count by what is known of them, and a request without an answer holds it for a
+    /// request time-out and a second: one whose body its client still sends by then is in no window, but in
+    /// [`VersionStats::late`](super::VersionStats::late). Windows without a request are left out, so from
     /// one window's end to the next one's begin there may be a gap; their numbers have none, unless windows were lost:
     /// the last 4,096 are kept.
     ///

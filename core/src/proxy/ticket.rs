@@ -47,6 +47,8 @@ pub(super) struct Cell {
 struct Open {
     counts: Vec<Counts>,
     under_way: UnderWay,
+    /// Nothing is counted any more.
+    handed_out: bool,
 }
 
 /// Requests that have not ended.
@@ -60,13 +62,21 @@ pub(super) struct UnderWay {
 
 impl Cell {
     pub(super) fn new(epoch: Arc<Epoch>, from: Time) -> Cell {
-        let open = Open { counts: vec![Counts::default(); epoch.names.len()], under_way: UnderWay::default() };
+        let open = Open { counts: vec![Counts::default(); epoch.names.len()], ..Open::default() };
         Cell { epoch, from, open: Mutex::new(open) }
     }
 
     /// What was counted so far, by version.
+    #[cfg(test)]
     pub(super) fn counts(&self) -> Vec<Counts> {
         lock(&self.open).counts.clone()
+    }
+
+    /// What was counted, by version. Whatever comes now is late.
+    pub(super) fn hand_out(&self) -> Vec<Counts> {
+        let mut open = lock(&self.open);
+        open.handed_out = true;
+        open.counts.clone()
     }
 
     pub(super) fn under_way(&self) -> UnderWay {
@@ -79,12 +89,13 @@ impl Cell {
         open.under_way == UnderWay::default() && open.counts.iter().all(|counts| *counts == Counts::default())
     }
 
-    /// Changes the counts of a version and what is under way, as one.
-    fn update(&self, slot: usize, change: impl FnOnce(&mut Counts, &mut UnderWay)) {
-        let Open { counts, under_way } = &mut *lock(&self.open);
-        if let Some(counts) = counts.get_mut(slot) {
+    /// Changes the counts of a version and what is under way, as one; false when that is too late.
+    fn update(&self, slot: usize, change: impl FnOnce(&mut Counts, &mut UnderWay)) -> bool {
+        let Open { counts, under_way, handed_out } = &mut *lock(&self.open);
+        if let Some(counts) = counts.get_mut(slot).filter(|_| !*handed_out) {
             change(counts, under_way);
         }
+        !*handed_out
     }
 }
 
@@ -144,12 +155,13 @@ impl Ticket {
         // After the request: a reader takes them the other way round.
         self.meter.errors.fetch_add(u64::from(self.bad), Ordering::Release);
         if let Some(cell) = &self.cell {
-            cell.update(self.slot, |counts, under_way| {
+            let in_time = cell.update(self.slot, |counts, under_way| {
                 counts.requests += 1;
                 counts.errors += u64::from(self.bad);
                 under_way.waiting -= 1;
                 under_way.streaming += 1;
             });
+            self.meter.late.fetch_add(u64::from(!in_time), Ordering::Relaxed);
         }
     }
 
@@ -183,7 +195,7 @@ impl Drop for Ticket {
             ended.errors += u64::from(!abandoned && self.bad);
         }
         let Some(cell) = &self.cell else { return };
-        cell.update(self.slot, |counts, under_way| {
+        let in_time = cell.update(self.slot, |counts, under_way| {
             if abandoned {
                 counts.abandoned += 1;
                 under_way.waiting -= 1;
@@ -191,5 +203,6 @@ impl Drop for Ticket {
                 under_way.streaming -= 1;
             }
         });
+        self.meter.late.fetch_add(u64::from(abandoned && !in_time), Ordering::Relaxed);
     }
 }

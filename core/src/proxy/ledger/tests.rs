@@ -53,6 +53,31 @@ fn a_flowing_answer_holds_its_window_for_a_while_and_an_unanswered_request_for_l
 }
 
 #[test]
+fn a_late_request_is_in_no_window_and_counted_as_late() {
+    let mut ledger = Ledger::new(Time(0));
+    ledger.change(epoch(1), Time(0));
+    let meter = Arc::new(Meter::new());
+    let mut late: Vec<Ticket> = (0..2).map(|slot| Ticket::new(ledger.cell(), true, slot, meter.clone())).collect();
+    begin(&mut ledger, Time(0), 0).answered(200);
+    begin(&mut ledger, Time(110), 1).answered(200);
+    ledger.roll(Time(200));
+    ledger.settle(Time(1_099), Span(10_000), Span(1_000));
+    assert!(ledger.windows(0, 10).is_empty());
+    // However long answers may flow, and in both windows alike.
+    ledger.settle(Time(1_100), Span(10_000), Span(1_000));
+    let windows = ledger.windows(0, 10);
+    let one = Counts { requests: 1, ..Counts::default() };
+    assert_eq!(
+        windows.iter().map(|w| (w.counts["a"], w.counts["b"])).collect::<Vec<_>>(),
+        [(one, Counts::default()), (Counts::default(), one)]
+    );
+    late[0].answered(500);
+    late[0].failed();
+    drop(late);
+    assert_eq!(meter.read().late, 2, "once each, answered or not");
+}
+
+#[test]
 fn what_nobody_reads_is_bounded_and_its_loss_is_counted() {
     let mut ledger = Ledger::new(Time(0));
     for i in 0..KEPT as i64 + 10 {

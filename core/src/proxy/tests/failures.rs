@@ -128,3 +128,33 @@ async fn bodies_over_the_limit_are_refused() {
     let (counts, _) = bench.counted(1).await;
     assert_eq!(counts["v"], Counts { requests: 0, errors: 0, abandoned: 1 });
 }
+
+#[tokio::test]
+async fn a_body_that_takes_long_does_not_hold_back_what_others_got() {
+    let config = Config { request_timeout: Span::millis(300), ..Config::default() };
+    let (bench, _server) = Bench::with(config, Manner::Good).await;
+    let mut upload = connect(bench.at()).await;
+    upload.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n").await.unwrap();
+    let dripping = async {
+        loop {
+            upload.write_all(b"x").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let counted = async {
+        while bench.proxy.stats().versions["v"].in_flight == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(ask(bench.at(), GET).await.unwrap().status(), 200);
+        // Two windows of 50 ms, the time-out, and the second that requests may be overdue: half of what it was.
+        tokio::time::timeout(Duration::from_secs(5), bench.counted(1)).await.expect("one upload holds all back").0
+    };
+    let counts = tokio::select! { counts = counted => counts, () = dripping => unreachable!() };
+    assert_eq!(counts["v"], Counts { requests: 1, errors: 0, abandoned: 0 });
+    assert_eq!((bench.proxy.stats().versions["v"].in_flight, bench.proxy.stats().versions["v"].late), (1, 0));
+    drop(upload);
+    while bench.proxy.stats().versions["v"].in_flight > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.proxy.stats().versions["v"].late, 1);
+}

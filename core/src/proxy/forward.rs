@@ -144,7 +144,7 @@ pub(super) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
                 inner: incoming,
                 ticket,
                 lease,
-                sender: Some(sender),
+                sender,
                 progress,
                 patience: config.stream_idle_timeout.into(),
                 stall: None,
@@ -190,7 +190,7 @@ fn begin_tunnel(
     incoming: Incoming,
     on_client: hyper::upgrade::OnUpgrade,
     lease: Lease,
-    sender: Sender,
+    sender: Option<Sender>,
     client: Arc<Client>,
 ) -> Response<Answer> {
     let mut response = Response::from_parts(head.clone(), incoming);
@@ -235,7 +235,7 @@ async fn send(
     head: Option<Head>,
     mut lease: Lease,
     ticket: &mut Ticket,
-) -> Result<(Response<Incoming>, Sender, Lease), Unanswered> {
+) -> Result<(Response<Incoming>, Option<Sender>, Lease), Unanswered> {
     let mut reuse = head.is_some() || config.reuse == Reuse::Always;
     let mut tried: Vec<Arc<Upstream>> = Vec::new();
     let mut request = request;
@@ -292,16 +292,16 @@ async fn attempt(
     config: &Config,
     mut request: Request<Upload>,
     reuse: bool,
-) -> Result<(Response<Incoming>, Sender), Failed> {
+) -> Result<(Response<Incoming>, Option<Sender>), Failed> {
     let mut pooled = reuse;
     loop {
         while let Some(mut sender) = if pooled { upstream.take(config) } else { None } {
             // Ready means that the connection's task has seen the last answer's end and no end of the connection.
-            if sender.ready().await.is_err() {
+            if !sender.ready().await {
                 continue;
             }
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, sender)),
+            match sender.send(request).await {
+                Ok(answered) => return Ok(answered),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Failed { request: None, refused: false, reused: true, ours: false }),
@@ -309,9 +309,9 @@ async fn attempt(
             }
         }
         let error = match upstream.connect(config).await {
-            Ok(mut sender) => {
-                return match sender.try_send_request(request).await {
-                    Ok(response) => Ok((response, sender)),
+            Ok(sender) => {
+                return match sender.send(request).await {
+                    Ok(answered) => Ok(answered),
                     Err(mut error) => {
                         Err(Failed { request: error.take_message(), refused: false, reused: false, ours: false })
                     }

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -19,7 +22,42 @@ use super::config::{Config, Drained, Instance};
 use super::meter::lock;
 
 /// The sending half of a connection to an instance.
-pub(super) type Sender = SendRequest<Upload>;
+pub(super) struct Sender {
+    half: SendRequest<Upload>,
+    /// Closed when the connection's task has ended and all that it held is dropped.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Sender {
+    pub(super) fn is_closed(&self) -> bool {
+        self.half.is_closed()
+    }
+
+    /// Waits until the last answer has ended; false when the connection has.
+    pub(super) async fn ready(&mut self) -> bool {
+        self.half.ready().await.is_ok()
+    }
+
+    /// Sends a request. The connection comes back with the answer, unless it ended with it.
+    ///
+    /// A request that is sent in the very moment in which the connection's task drops its queue may stay in that queue,
+    /// where nobody ever answers it or drops it while there is a sending half. So when the task has ended, that half is
+    /// dropped, and with it the queue, which hands the request back.
+    pub(super) async fn send(
+        mut self,
+        request: Request<Upload>,
+    ) -> Result<(Response<Incoming>, Option<Sender>), TrySendError<Request<Upload>>> {
+        let answer = self.half.try_send_request(request);
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map(|answer| (answer, Some(self))),
+            _ = &mut self.ended => {}
+        }
+        drop(self);
+        answer.await.map(|answer| (answer, None))
+    }
+}
 
 /// The tasks that drive an instance's connections and tunnels, so that they can be cut.
 #[derive(Default)]
@@ -148,17 +186,20 @@ impl Upstream {
         let address: SocketAddr = self.instance.address;
         let stream = tokio::time::timeout(config.connect_timeout.into(), TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
-        let (sender, connection) = Builder::new()
+        let (half, connection) = Builder::new()
             .max_buf_size(config.max_head_bytes.max(8_192))
             .handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
+        let (ending, ended) = oneshot::channel();
         let driven = async move {
+            // Dropped last, however the task ends.
+            let _ending: oneshot::Sender<()> = ending;
             // Its errors reach whoever waits for the answer or reads its body.
             let _ = connection.with_upgrades().await;
         };
         if self.drive(driven, |tasks| &mut tasks.connections) {
-            Ok(sender)
+            Ok(Sender { half, ended })
         } else {
             Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the instance is gone"))
         }
@@ -235,6 +276,52 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_leaving() {
             self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::sync::atomic::AtomicU32;
+    use std::task::Poll;
+
+    /// The moment in which a connection ends is hit by chance: rarely, but surely within so many tries on two cores.
+    #[tokio::test]
+    async fn a_request_sent_as_its_connection_ends_comes_back() {
+        for tried in 0..4_000 {
+            let (socket, _other) = tokio::io::duplex(64);
+            let (half, connection) = Builder::new().handshake(TokioIo::new(socket)).await.unwrap();
+            let (ending, ended) = oneshot::channel::<()>();
+            let sender = Sender { half, ended };
+            let there = Arc::new(AtomicU32::new(0));
+            let meet = |there: &AtomicU32| {
+                there.fetch_add(1, Ordering::SeqCst);
+                while there.load(Ordering::SeqCst) < 2 {
+                    std::hint::spin_loop();
+                }
+            };
+            let theirs = there.clone();
+            let dropping = tokio::task::spawn_blocking(move || {
+                meet(&theirs);
+                drop(connection);
+                drop(ending);
+            });
+            let mut sending = Box::pin(sender.send(Request::new(Upload::empty())));
+            meet(&there);
+            // The first poll puts the request into the connection's queue.
+            let first = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).map(|sent| sent.is_err()))).await;
+            dropping.await.unwrap();
+            match first {
+                Poll::Ready(failed) => assert!(failed),
+                Poll::Pending => {
+                    let Ok(end) = tokio::time::timeout(Duration::from_secs(5), sending).await else {
+                        panic!("try {tried}: nobody answers it or hands it back");
+                    };
+                    assert!(end.is_err_and(|mut error| error.take_message().is_some()), "it was never sent");
+                }
+            }
         }
     }
 }

@@ -10,7 +10,13 @@ use super::server::Client;
 
 /// Copies between a client and an instance until one side ends. `sender` is held as long as the connection lives, and
 /// so is the client's place among the connected ones. Nothing is reported: to both sides it is a connection that ends.
-pub(super) async fn run(client: OnUpgrade, instance: OnUpgrade, lease: Lease, sender: Sender, place: Arc<Client>) {
+pub(super) async fn run(
+    client: OnUpgrade,
+    instance: OnUpgrade,
+    lease: Lease,
+    sender: Option<Sender>,
+    place: Arc<Client>,
+) {
     let (client, instance) = match tokio::try_join!(client, instance) {
         Ok(both) => both,
         // The client left before it had the answer.

@@ -84,7 +84,7 @@ impl Demo {
             failed = watch => return failed,
         };
         expect(ended.status.code() == Some(ROLLED_BACK), || format!("v3 was not rolled back: {}", ended.status))?;
-        let reason = ended.shown.iter().find(|line| line.contains("rolled back:")).cloned().unwrap_or_default();
+        let reason = ended.shown.iter().find(|line| line.contains("v3 rolled back ")).cloned().unwrap_or_default();
         expect(reason.contains("judge") && reason.contains("evidence"), || {
             format!("the reason names no judge and evidence: {reason:?}")
         })?;

@@ -196,8 +196,9 @@ export class Engine {
   }
 
   /**
-   * Ends what runs of steps (for which it waits 5 s at most), leaves runs to be taken up again and services as they are,
-   * and closes the journal. A second time does nothing.
+   * Ends what runs of steps (for which it waits 5 s at most) and records that, leaves runs to be taken up again and
+   * services as they are, and closes the journal. A step that was stopped so runs again when its run is taken up, and
+   * that counts neither as a failure nor as a crash; one that is to run once asks. A second time does nothing.
    */
   async close(): Promise<void> {
     unwrap(await this.#native.close())

@@ -92,7 +92,13 @@ export type Fact =
       readonly why: StepError
     }
   | { readonly kind: 'step_skipped'; readonly step: string; readonly reason: SkipReason }
-  | { readonly kind: 'step_cut_off'; readonly step: string; readonly attempt: number }
+  | {
+      readonly kind: 'step_cut_off'
+      readonly step: string
+      readonly attempt: number
+      /** That the engine was closed, and stopped it or had not begun it. Without it nobody knows what became of it. */
+      readonly by?: 'close' | 'close_before_start'
+    }
   | { readonly kind: 'step_asks'; readonly step: string; readonly question: Question }
   | { readonly kind: 'step_resolved'; readonly step: string; readonly answer: spec.StepAnswer; readonly by: string }
   | { readonly kind: 'cancel_requested'; readonly by: string; readonly reason: string }

@@ -101,3 +101,116 @@ async fn a_retry_tells_when_it_failed_and_when_it_goes_on() {
     assert!(told.iter().any(|line| line == "a: failed: exited with code 7; tried again in 0.2 s"), "{told:#?}");
     engine.close().await.unwrap();
 }
+
+/// What a run's journal says of attempts that were cut off: by what, and whether that was before it was taken up again.
+async fn cut_offs(run: &tidegate::Run) -> Vec<(String, bool)> {
+    let mut events = run.events();
+    let (mut found, mut resumed) = (Vec::new(), false);
+    while found.is_empty() || !resumed {
+        for event in events.next_batch(1).await {
+            let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+            resumed |= event["kind"] == "run_resumed";
+            if event["kind"] == "step_cut_off" {
+                found.push((event["by"].as_str().unwrap_or("lost").to_owned(), resumed));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_does_not_heed_the_close_is_recorded_as_stopped_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p");
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Mutex::new(ended);
+    let _ = p.blocking("a", (), move |context, ()| {
+        if context.attempt() == 1 {
+            // Longer than any close waits for it.
+            let _ = ended.lock().unwrap().recv();
+        }
+        Ok::<_, String>(context.attempt())
+    });
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    let mut events = run.events();
+    while !events.next_batch(1).await.iter().any(|event| event.contains("step_started")) {}
+    engine.close().await.unwrap();
+    assert_eq!(run.outcome().await.unwrap_err().kind(), tidegate::error::Kind::Cancelled);
+    drop(end);
+
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().status, Status::Succeeded);
+    assert_eq!(cut_offs(&run).await, [("close".to_owned(), false)]);
+    engine.close().await.unwrap();
+}
+
+/// Dropping the last engine closes it: the driver records what it stopped, and only then gives the journal back.
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_engine_is_an_orderly_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p");
+    let _ = p.shell("a", "if [ \"$TIDEGATE_ATTEMPT\" = 1 ]; then sleep 30; fi");
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    let mut events = run.events();
+    while !events.next_batch(1).await.iter().any(|event| event.contains("step_started")) {}
+    drop((run, engine));
+
+    let engine = loop {
+        match Engine::open(journal(dir.path())).await {
+            Ok(engine) => break engine,
+            Err(error) => assert_eq!(error.kind(), tidegate::error::Kind::Busy, "{error}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().status, Status::Succeeded);
+    assert_eq!(cut_offs(&run).await, [("close".to_owned(), false)]);
+    engine.close().await.unwrap();
+}
+
+/// What ended well before the close, in the same moment, is not done twice; and what it freed is known not to have begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_right_at_the_end_of_a_step_loses_nothing() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let calls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let mut p = Pipeline::new("p");
+        let (called, (done, was_done)) = (calls.clone(), tokio::sync::watch::channel(false));
+        let a = p.function("a", (), move |_, ()| {
+            called.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            done.send_replace(true);
+            async { Ok::<_, String>(()) }
+        });
+        let _ = p.function("pay", &a, |_, ()| async { Ok::<_, String>(()) }).once();
+        let engine = Engine::open(journal(dir.path())).await.unwrap();
+        let run = engine.run(&p).key("k").start().await.unwrap();
+        let mut was_done = was_done;
+        was_done.wait_for(|done| *done).await.unwrap();
+        engine.close().await.unwrap();
+        drop(run);
+
+        let engine = Engine::open(journal(dir.path())).await.unwrap();
+        let run = engine.run(&p).key("k").start().await.unwrap();
+        let outcome = run.outcome().await.unwrap();
+        let asks = outcome.steps["pay"].status == StepStatus::Asking;
+        assert!(asks || outcome.status == Status::Succeeded, "{outcome:?}");
+        let mut told = Vec::new();
+        let mut events = run.events();
+        loop {
+            let batch = events.next_batch(64).await;
+            if batch.is_empty() {
+                break;
+            }
+            told.extend(batch.iter().map(|event| serde_json::from_str::<serde_json::Value>(event).unwrap()));
+        }
+        // It asks only if it had begun, and nothing was lost to a crash that was none.
+        assert!(!told.iter().any(|event| event["kind"] == "step_cut_off" && event["by"].is_null()), "{told:#?}");
+        assert_eq!(asks, told.iter().any(|event| event["step"] == "pay" && event["by"] == "close"), "{told:#?}");
+        let starts = told.iter().filter(|event| event["kind"] == "step_started" && event["step"] == "a").count();
+        assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), u32::try_from(starts).unwrap(), "{told:#?}");
+        engine.close().await.unwrap();
+    }
+}

@@ -107,8 +107,9 @@ class Engine:
         self._core.native.prune(run)
 
     def close(self) -> None:
-        """Ends what runs of steps, leaves runs to be taken up again and services as they are, and closes the journal. A
-        second time, and in a forked child, it does nothing."""
+        """Ends what runs of steps and records that, leaves runs to be taken up again and services as they are, and
+        closes the journal. A step that was stopped so runs again when its run is taken up, and that counts neither as a
+        failure nor as a crash; one that is to run once asks. A second time, and in a forked child, it does nothing."""
         self._core.close()
 
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -17,19 +17,19 @@ use crate::engine::outcome::Outcome;
 use crate::engine::start::{Begin, Begun};
 use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
-use crate::kernel::{Command, Effect, Kernel, Report};
-use crate::pipeline::{RunEffect, RunInput, RunStatus, StepOutcome};
+use crate::kernel::{Command, Durable, Effect, Kernel, Report};
+use crate::pipeline::{RunEffect, RunInput, RunStatus, StartStep, StepOutcome};
 use crate::rollout::RolloutEffect;
 use crate::service::{ServiceEffect, ServiceInput};
 use crate::time::{Clock, Time};
+
+mod closing;
 
 /// How often the inbox is looked at, and how long a deadline may be overslept after a suspend.
 const INBOX: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How many messages go into one commit at most, so that a flood can't hold an acknowledgement back for ever.
 const BATCH: usize = 4_096;
-/// How long closing waits for attempts to end. What takes longer is killed when the host's runtime ends.
-const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// How often a commit that failed is tried again before the engine gives up.
 const TRIES: u32 = 8;
 
@@ -48,6 +48,7 @@ pub(crate) enum Message {
 #[derive(Debug)]
 struct Attempt {
     attempt: u32,
+    token: u64,
     stop: watch::Sender<bool>,
 }
 
@@ -56,6 +57,18 @@ struct Attempt {
 pub(super) struct Driven {
     pub(super) shop: Arc<Workshop>,
     attempts: BTreeMap<String, Attempt>,
+}
+
+impl Driven {
+    /// Whether an attempt, or a later one of its step, was begun here.
+    fn runs(&self, start: &StartStep) -> bool {
+        self.attempts.get(&start.step).is_some_and(|known| known.attempt >= start.attempt)
+    }
+
+    /// The attempts that run: of what run and step, which, and with what token.
+    fn left(&self, run: &StreamId) -> impl Iterator<Item = (StreamId, String, u32, u64)> {
+        self.attempts.iter().map(|(step, known)| (run.clone(), step.clone(), known.attempt, known.token))
+    }
 }
 
 /// What waits for the next commit besides events.
@@ -126,19 +139,9 @@ impl Driver {
                 break end;
             }
         };
-        for driven in self.runs.values() {
-            for attempt in driven.attempts.values() {
-                attempt.stop.send_replace(true);
-            }
-        }
         match end {
             End::Closed(reply) => {
-                let open = Error::new(Kind::Cancelled, "the engine was closed while the run was under way")
-                    .help("start it again under the same key: it goes on where it was");
-                self.end_logs(&open);
-                self.await_attempts(messages);
-                drop(self.fleet);
-                let closed = self.kernel.into_journal().close();
+                let closed = self.close(messages);
                 if let Some(reply) = reply {
                     // Whoever closed may have stopped waiting.
                     let _ = reply.send(closed);
@@ -147,23 +150,18 @@ impl Driver {
             }
             End::Broken(error) => {
                 tracing::error!(%error, "the journal can't be written; the engine stops");
-                self.end_logs(&error);
+                self.stop_attempts();
+                for driven in self.runs.values() {
+                    driven.shop.log.end(Some(Err(error.again())));
+                }
                 Err(error)
             }
         }
     }
 
-    /// Waits, for a bounded time, until the attempts that were told to stop are gone.
-    fn await_attempts(&mut self, messages: &Receiver<Message>) {
-        let end = Instant::now() + CLOSE_WITHIN;
-        while self.runs.values().any(|driven| !driven.attempts.is_empty()) {
-            let left = end.saturating_duration_since(Instant::now());
-            match messages.recv_timeout(left) {
-                Ok(Message::Outcome { run, step, attempt, .. }) => self.forget_attempt(&run, &step, attempt),
-                // Whoever else asks finds the engine closed.
-                Ok(_) => {}
-                Err(_) => return,
-            }
+    fn stop_attempts(&self) {
+        for attempt in self.runs.values().flat_map(|driven| driven.attempts.values()) {
+            attempt.stop.send_replace(true);
         }
     }
 
@@ -278,11 +276,7 @@ impl Driver {
                 self.reported.clear();
                 self.begun.clear();
                 let touched = committed.events.iter().map(|event| event.stream.clone()).collect();
-                for event in &committed.events {
-                    if let Some(driven) = self.runs.get(&event.stream) {
-                        driven.shop.log.push(event.seq, event.at, &event.body);
-                    }
-                }
+                self.show(&committed.events);
                 // First: who asks for the outcome after a command was acknowledged must not find the one of before.
                 self.tell_outcomes(&touched);
                 for ack in self.acks.drain(..) {
@@ -318,6 +312,15 @@ impl Driver {
         }
     }
 
+    /// Shows durable events to observers.
+    fn show(&self, events: &[Durable]) {
+        for event in events {
+            if let Some(driven) = self.runs.get(&event.stream) {
+                driven.shop.log.push(event.seq, event.at, &event.body);
+            }
+        }
+    }
+
     fn act(&mut self, effect: Effect) {
         match effect {
             Effect::Run(run, effect) => self.act_for_run(run, effect),
@@ -330,12 +333,13 @@ impl Driver {
         let Some(driven) = self.runs.get_mut(&run) else { return };
         match effect {
             RunEffect::StartStep(start) => {
-                if driven.attempts.get(&start.step).is_some_and(|known| known.attempt >= start.attempt) {
+                if driven.runs(&start) {
                     return;
                 }
                 let stop = watch::Sender::new(false);
                 let (shop, stopped, inbox) = (Arc::clone(&driven.shop), stop.subscribe(), self.inbox.clone());
-                driven.attempts.insert(start.step.clone(), Attempt { attempt: start.attempt, stop });
+                let known = Attempt { attempt: start.attempt, token: start.token, stop };
+                driven.attempts.insert(start.step.clone(), known);
                 self.runtime.spawn(async move {
                     let (step, attempt, token) = (start.step.clone(), start.attempt, start.token);
                     let outcome = shop.attempt(start, stopped).await;
@@ -401,12 +405,6 @@ impl Driver {
                 self.runs.remove(run);
                 self.kernel.unload(run);
             }
-        }
-    }
-
-    fn end_logs(&self, error: &Error) {
-        for driven in self.runs.values() {
-            driven.shop.log.end(Some(Err(error.again())));
         }
     }
 }

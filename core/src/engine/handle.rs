@@ -26,7 +26,9 @@ use crate::time::{Chance, Clock};
 /// Drives runs over one journal. Clones refer to the same engine.
 ///
 /// When the last clone is dropped, steps that run are ended and the journal is left to be taken up again; supervised
-/// services go on. [`Engine::close`] does the same and waits for it.
+/// services go on. [`Engine::close`] does the same and waits for it. What became of the steps is recorded: that they
+/// were stopped counts neither as a failure nor as a crash, so that closing again and again makes no step ask. (One that
+/// is to run `once` does, if it had begun.)
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -124,7 +126,8 @@ impl Engine {
         self.ask(move |kernel| kernel.journal().prune(&run)).await?
     }
 
-    /// Ends what runs of steps, leaves runs to be taken up again and services as they are, and closes the journal.
+    /// Ends what runs of steps and records that, leaves runs to be taken up again and services as they are, and closes
+    /// the journal. A step that does not end within 3 s is waited for no longer.
     ///
     /// # Errors
     /// [`Kind::Io`] when the journal could not be closed; nothing acknowledged is lost by that.

@@ -14,9 +14,9 @@ pub use check::{Limits, MAX_STEPS, Pipeline};
 pub use difference::{Change, Difference, difference};
 pub use graph::{Graph, Need};
 pub use machine::{
-    Answer, Cause, Effect as RunEffect, Ended, Event as RunEvent, Input as RunInput, Outcome as StepOutcome, Phase,
-    Question, Run, RunMachine, RunOutcome, RunState, RunStatus, SkipReason, StartStep, StepError, StepResult, StopWhy,
-    params_hash,
+    Answer, AtClose, Cause, CutOff, Effect as RunEffect, Ended, Event as RunEvent, Input as RunInput,
+    Outcome as StepOutcome, Phase, Question, Run, RunMachine, RunOutcome, RunState, RunStatus, SkipReason, StartStep,
+    StepError, StepResult, StopWhy, params_hash,
 };
 pub use spec::{ActionSpec, EnvValue, Guarantee, Jitter, NeedSpec, Output, PipelineSpec, RetrySpec, StepSpec, When};
 pub use value::{MAX_VALUE_BYTES, check_value};

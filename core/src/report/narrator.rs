@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::machine::Machine;
-use crate::pipeline::{RunEvent, RunMachine, RunOutcome, RunState, StepResult};
+use crate::pipeline::{CutOff, RunEvent, RunMachine, RunOutcome, RunState, StepResult};
 use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, percent};
 use crate::time::{Span, Time};
 
@@ -74,7 +74,14 @@ impl Narrator {
                 format!("{step}: failed: {why}; tried again in {}", round(next.since(at)))
             }
             RunEvent::StepSkipped { step, reason } => format!("{step}: skipped, {reason}"),
-            RunEvent::StepCutOff { step, attempt } => format!("{step}: attempt {attempt} was cut off"),
+            RunEvent::StepCutOff { step, attempt, by } => {
+                let how = match by {
+                    CutOff::Lost => "was cut off",
+                    CutOff::Close => "was stopped, as the engine closed",
+                    CutOff::CloseBeforeStart => "had not begun when the engine closed",
+                };
+                format!("{step}: attempt {attempt} {how}")
+            }
             RunEvent::StepAsks { step, question } => format!("{step}: asks: {question}"),
             RunEvent::StepResolved { step, by, .. } => format!("{step}: resolved by {by}"),
             RunEvent::CancelRequested { by, reason } => format!("cancelled by {by}: {reason}"),

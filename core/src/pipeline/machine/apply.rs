@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::machine::Machine;
 use crate::pipeline::check::Pipeline;
-use crate::pipeline::machine::event::{Answer, Cause, Event, StepError, StepResult, StopWhy};
+use crate::pipeline::machine::event::{Answer, Cause, CutOff, Event, StepError, StepResult, StopWhy};
 use crate::pipeline::machine::state::{Phase, Run, RunState, Step, meets};
 use crate::rollout::RolloutMachine;
 use crate::time::Time;
@@ -45,15 +45,17 @@ pub(super) fn apply(state: &mut RunState, event: &Event, at: Time) {
             run.enter(i, Phase::Skipped { reason: Arc::new(reason.clone()) });
             run.ended(i);
         }),
-        Event::StepCutOff { step, attempt } => run.on(step, |run, i| {
-            let once = run.is_once(i);
+        Event::StepCutOff { step, attempt, by } => run.on(step, |run, i| {
+            let unknown = run.is_once(i) && *by != CutOff::CloseBeforeStart;
             run.enter(i, Phase::Waiting);
             run.ready.insert(i);
             run.change(i, |step| {
-                step.cut_offs = step.cut_offs.saturating_add(1);
+                step.cut_offs = step.cut_offs.saturating_add(u32::from(*by == CutOff::Lost));
                 step.leftover = Some(*attempt);
-                step.unknown = once.then_some(*attempt);
+                step.unknown = unknown.then_some(*attempt);
             });
+            let deadline = run.deadline_of(i);
+            run.set_alarm(i, deadline);
         }),
         Event::StepAsks { step, question } => run.on(step, |run, i| {
             run.enter(i, Phase::Asking { question: *question });

@@ -7,8 +7,8 @@ use crate::pipeline::check::sha256_hex;
 use crate::pipeline::difference::difference;
 use crate::pipeline::machine::apply::apply;
 use crate::pipeline::machine::draft::Draft;
-use crate::pipeline::machine::event::{Answer, Cause, Ended, Event, StepError, StopWhy};
-use crate::pipeline::machine::input::{Input, Outcome};
+use crate::pipeline::machine::event::{Answer, Cause, CutOff, Ended, Event, StepError, StopWhy};
+use crate::pipeline::machine::input::{AtClose, Input, Outcome};
 use crate::pipeline::machine::nest;
 use crate::pipeline::machine::rerun::{self, Again};
 use crate::pipeline::machine::state::{Phase, Run, RunState};
@@ -77,6 +77,12 @@ pub(super) fn decide(state: &RunState, input: &Input, now: Time) -> Result<(Vec<
             let i = find(run, step)?;
             current(run, i, *attempt, *token)?;
             settle(&mut draft, run, i, outcome);
+        }
+        Input::Close { step, attempt, token, found } => {
+            let i = find(run, step)?;
+            current(run, i, *attempt, *token)?;
+            close(&mut draft, run, i, found);
+            return Ok(draft.finish_quietly());
         }
         Input::Cancel { by, reason } => {
             if run.outcome.is_some() || matches!(run.halt, Some(StopWhy::Cancelled { .. })) {
@@ -216,7 +222,22 @@ pub(super) fn settle(draft: &mut Draft<'_>, run: &Run, i: usize, outcome: &Outco
         }
         (_, Some(why @ (StopWhy::Cancelled { .. } | StopWhy::FailFast { .. }))) => draft.cancelled(i, why),
         (Outcome::Failed { error, retry_in }, None) => draft.fail(i, error.clone(), *retry_in),
-        (Outcome::Stopped | Outcome::Lost, None) => draft.cut_off(i),
+        (Outcome::Stopped | Outcome::Lost, None) => draft.cut_off(i, CutOff::Lost),
+    }
+}
+
+/// Records what became of an attempt when the engine closed.
+fn close(draft: &mut Draft<'_>, run: &Run, i: usize, found: &AtClose) {
+    let stopping = run.steps.get(i).is_some_and(|step| step.stopping.is_some());
+    match found {
+        AtClose::NotBegun if !stopping => draft.cut_off(i, CutOff::CloseBeforeStart),
+        AtClose::NotBegun => settle(draft, run, i, &Outcome::Stopped),
+        AtClose::Ended(Outcome::Failed { .. } | Outcome::Stopped) | AtClose::Left if !stopping => {
+            draft.cut_off(i, CutOff::Close);
+        }
+        AtClose::Ended(outcome) => settle(draft, run, i, outcome),
+        // Its stop has another reason, which the next driver sees to.
+        AtClose::Left => {}
     }
 }
 

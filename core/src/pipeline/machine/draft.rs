@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pipeline::backoff;
 use crate::pipeline::machine::event::{
-    Cause, Ended, Event, Question, RunOutcome, SkipReason, StepError, StepResult, StopWhy,
+    Cause, CutOff, Ended, Event, Question, RunOutcome, SkipReason, StepError, StepResult, StopWhy,
 };
 use crate::pipeline::machine::state::{Phase, Run, meets};
 use crate::time::{Span, Time};
@@ -66,6 +66,11 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(mut self) -> (Vec<Event>, usize) {
         self.expire();
         self.start();
+        self.finish_quietly()
+    }
+
+    /// The same while the engine closes: nothing is stopped or started.
+    pub(super) fn finish_quietly(mut self) -> (Vec<Event>, usize) {
         if self.left == 0 && self.run.outcome.is_none() {
             let by_hand = matches!(self.halt, Some(StopWhy::Cancelled { .. })) && self.cancelled > 0;
             let outcome = match (by_hand, self.failed) {
@@ -94,7 +99,7 @@ impl<'a> Draft<'a> {
             if !self.run.is_once(i) && self.run.deadline_of(i).is_some_and(|deadline| deadline <= self.now) {
                 self.stop(i, StopWhy::Deadline);
             } else {
-                self.cut_off(i);
+                self.cut_off(i, CutOff::Lost);
             }
         }
     }
@@ -140,20 +145,20 @@ impl<'a> Draft<'a> {
         self.close(i, StepResult::Cancelled { why });
     }
 
-    /// What became of an attempt will never be known.
-    pub(super) fn cut_off(&mut self, i: usize) {
+    /// An attempt ended without an outcome of its own.
+    pub(super) fn cut_off(&mut self, i: usize, by: CutOff) {
         self.gone.insert(i);
         let Some(step) = self.run.steps.get(i) else { return };
         let attempt = step.attempt;
-        self.events.push(Event::StepCutOff { step: self.name(i), attempt });
+        self.events.push(Event::StepCutOff { step: self.name(i), attempt, by });
         let times = step.cut_offs.saturating_add(1);
-        let question = if self.run.is_once(i) {
-            Question::DidItHappen { attempt }
-        } else if times >= MAX_CUT_OFFS {
-            Question::CutOffTooOften { times }
-        } else {
-            self.ready.insert(i);
-            return;
+        let question = match by {
+            CutOff::Lost | CutOff::Close if self.run.is_once(i) => Question::DidItHappen { attempt },
+            CutOff::Lost if times >= MAX_CUT_OFFS => Question::CutOffTooOften { times },
+            _ => {
+                self.ready.insert(i);
+                return;
+            }
         };
         self.events.push(Event::StepAsks { step: self.name(i), question });
     }
@@ -340,7 +345,7 @@ impl<'a> Draft<'a> {
             }
             match step.phase {
                 Phase::Running => self.stop(i, if late { StopWhy::Deadline } else { StopWhy::Timeout }),
-                Phase::BackingOff { .. } => {
+                Phase::BackingOff { .. } | Phase::Waiting => {
                     let error = StepError::new(Cause::Deadline, "its deadline passed before the next attempt started");
                     self.close(i, StepResult::Failed { error });
                 }

@@ -24,7 +24,7 @@ pub(super) fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
             .into_iter()
             .collect(),
         Event::Rollout { step, event } => nest::effects(run, step, event),
-        Event::StepCutOff { step, attempt } => vec![Effect::Sweep { step: step.clone(), attempt: *attempt }],
+        Event::StepCutOff { step, attempt, .. } => vec![Effect::Sweep { step: step.clone(), attempt: *attempt }],
         _ => Vec::new(),
     }
 }

@@ -87,12 +87,15 @@ pub enum Event {
         /// Why.
         reason: SkipReason,
     },
-    /// An attempt's outcome will never be known: the driver was killed, or its exit status was lost.
+    /// An attempt ended without an outcome of its own. The step runs again, or asks.
     StepCutOff {
         /// The step.
         step: String,
         /// The attempt that was cut off.
         attempt: u32,
+        /// By what.
+        #[serde(default, skip_serializing_if = "CutOff::is_lost")]
+        by: CutOff,
     },
     /// A step waits for an answer; see `resolve`.
     StepAsks {
@@ -138,6 +141,25 @@ pub enum Event {
         /// The steps that run again, in the order of their definition.
         steps: Vec<String>,
     },
+}
+
+/// What cut an attempt off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutOff {
+    /// Its outcome will never be known: the driver was killed, or its exit status was lost.
+    #[default]
+    Lost,
+    /// The engine was closed, and stopped it. That counts for nothing, as it is no fault of the step.
+    Close,
+    /// The engine was closed before it had begun: it took no effect.
+    CloseBeforeStart,
+}
+
+impl CutOff {
+    fn is_lost(&self) -> bool {
+        *self == CutOff::Lost
+    }
 }
 
 /// How a step ended.

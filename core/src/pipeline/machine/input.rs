@@ -45,6 +45,17 @@ pub enum Input {
         /// How it ended.
         outcome: Outcome,
     },
+    /// The engine closes: this becomes of an attempt. Nothing starts until the run is taken up again.
+    Close {
+        /// The step.
+        step: String,
+        /// The attempt's number.
+        attempt: u32,
+        /// The attempt's token.
+        token: u64,
+        /// What became of it.
+        found: AtClose,
+    },
     /// Cancel the run: stop what runs, skip the rest, clean up.
     Cancel {
         /// Who.
@@ -101,6 +112,17 @@ pub enum Outcome {
     Stopped,
     /// It ended and nobody can know how: the exit status was taken by somebody else.
     Lost,
+}
+
+/// What becomes of an attempt when the engine closes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AtClose {
+    /// It had not begun.
+    NotBegun,
+    /// It ended after it was told to stop; what it said of a failure then is taken for the stop's.
+    Ended(Outcome),
+    /// It was told to stop, and the engine waits no longer. The next driver ends what is left of it.
+    Left,
 }
 
 /// What a durable event asks of the world. Doing it twice must be the same as doing it once.

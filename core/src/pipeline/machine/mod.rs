@@ -12,8 +12,10 @@ mod run;
 mod state;
 
 pub use decide::params_hash;
-pub use event::{Answer, Cause, Ended, Event, Question, RunOutcome, SkipReason, StepError, StepResult, StopWhy};
-pub use input::{Effect, Input, Outcome, StartStep};
+pub use event::{
+    Answer, Cause, CutOff, Ended, Event, Question, RunOutcome, SkipReason, StepError, StepResult, StopWhy,
+};
+pub use input::{AtClose, Effect, Input, Outcome, StartStep};
 pub use run::RunMachine;
 pub use state::{Phase, Run, RunState, RunStatus};
 

@@ -92,6 +92,7 @@ fn random_run(seed: u64, crashes: bool) -> World {
         // Things calm down after a while, so that every run can end.
         let calm = turn > 300;
         match chance.below(20) {
+            0 if crashes && !calm && chance.below(2) == 0 => close(&mut world, chance),
             0 if crashes && !calm => drop(world.crash()),
             1 if chance.below(10) == 0 => drop(world.cancel()),
             2..=5 => world.pass(chance.below(5) as i64),
@@ -113,6 +114,28 @@ fn random_run(seed: u64, crashes: bool) -> World {
         }
     }
     unreachable!()
+}
+
+/// The engine is closed in order, and the run is taken up again; now and then it is killed in between.
+fn close(world: &mut World, chance: &mut Chance) {
+    let running: Vec<String> = world.running().iter().map(|name| (*name).to_owned()).collect();
+    for name in &running {
+        let found = match chance.below(8) {
+            0 => continue,
+            1 => AtClose::NotBegun,
+            2 => AtClose::Left,
+            3..=5 => AtClose::Ended(Outcome::Stopped),
+            _ => AtClose::Ended(random_outcome(chance)),
+        };
+        let cut_offs = world.run().step(name).unwrap().cut_offs();
+        let counts = matches!(found, AtClose::Ended(Outcome::Lost));
+        world.close(name, found);
+        let after = world.run().step(name).unwrap().cut_offs();
+        assert!(after <= cut_offs + u32::from(counts), "an orderly close counts as a cut-off of {name}");
+    }
+    if world.run().outcome().is_none() {
+        world.crash();
+    }
 }
 
 fn answer(world: &mut World, chance: &mut Chance) {
@@ -171,7 +194,7 @@ fn check_history(world: &World) {
         let mut unknown = false;
         for (event, _) in &world.events {
             match event {
-                Event::StepCutOff { step, .. } if *step == spec.name => unknown = true,
+                Event::StepCutOff { step, by, .. } if *step == spec.name => unknown = *by != CutOff::CloseBeforeStart,
                 Event::StepResolved { step, .. } if *step == spec.name => unknown = false,
                 Event::StepStarted { step, .. } if *step == spec.name => {
                     assert!(!unknown, "{step} ran again by itself")

@@ -69,6 +69,72 @@ fn a_step_that_kills_its_driver_asks_after_three_times() {
     assert_eq!(world.drive(|_, _| ok()), RunStatus::Finished(RunOutcome::Succeeded));
 }
 
+/// Case `a run is closed again and again`: no close counts towards the limit, before or after a crash.
+#[test]
+fn an_orderly_close_is_no_fault_of_the_step() {
+    let mut a = step("a", &[]);
+    a.retry = retry(2, "1s");
+    let mut world = World::start(pipeline(vec![a, step("b", &["a"])]));
+    for found in [AtClose::Ended(Outcome::Stopped), AtClose::Ended(failed()), AtClose::Left, AtClose::NotBegun] {
+        assert_eq!(kinds(&world.close("a", found)), ["step_cut_off a"]);
+        assert_eq!(kinds(&world.crash()), ["run_resumed", "step_started a"]);
+    }
+    assert_eq!(world.run().step("a").unwrap().cut_offs(), 0);
+    // Crashes count as ever, also with a close between them.
+    world.crash();
+    world.close("a", AtClose::Ended(Outcome::Stopped));
+    world.crash();
+    world.crash();
+    assert_eq!(world.state.status(), RunStatus::Running);
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_cut_off a", "step_asks a"]);
+    // No failure was counted.
+    answer(&mut world, "a", Answer::RunAgain).unwrap();
+    assert_eq!(kinds(&world.report("a", failed())), ["step_retrying a"]);
+}
+
+#[test]
+fn what_ends_well_while_the_engine_closes_is_kept_and_what_it_frees_waits() {
+    let mut world = World::start(pipeline(vec![step("a", &[]), step("b", &["a"])]));
+    assert_eq!(kinds(&world.close("a", AtClose::Ended(ok()))), ["step_finished a"]);
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_started b"]);
+    assert_eq!(kinds(&world.close("b", AtClose::Ended(ok()))), ["step_finished b", "run_finished"]);
+    // It happened to be told to stop for another reason, and that is why it ended.
+    let mut world = World::start(pipeline(vec![step("a", &[])]));
+    world.cancel();
+    assert_eq!(kinds(&world.close("a", AtClose::Left)), [""; 0]);
+    assert_eq!(kinds(&world.close("a", AtClose::Ended(failed()))), ["step_finished a", "run_finished"]);
+    assert_eq!(world.run().outcome(), Some(RunOutcome::Cancelled));
+}
+
+#[test]
+fn a_once_step_asks_after_a_close_unless_it_had_not_begun() {
+    let mut pay = step("pay", &[]);
+    pay.guarantee = Guarantee::Once;
+    let spec = pipeline(vec![pay]);
+    for found in [AtClose::Ended(Outcome::Stopped), AtClose::Ended(failed()), AtClose::Left] {
+        let mut world = World::start(spec.clone());
+        assert_eq!(kinds(&world.close("pay", found)), ["step_cut_off pay", "step_asks pay"]);
+        assert_eq!(kinds(&world.crash()), ["run_resumed"]);
+        assert_eq!(world.state.status(), RunStatus::Asking);
+    }
+    let mut world = World::start(spec);
+    assert_eq!(kinds(&world.close("pay", AtClose::NotBegun)), ["step_cut_off pay"]);
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_started pay"]);
+}
+
+/// All attempts together have their deadline, closed or not.
+#[test]
+fn a_step_whose_deadline_passes_while_the_engine_is_closed_fails() {
+    let mut a = step("a", &[]);
+    a.deadline = Some("10s".into());
+    let mut world = World::start(pipeline(vec![a]));
+    world.close("a", AtClose::Ended(Outcome::Stopped));
+    world.now = world.now.after(Span::seconds(10));
+    assert_eq!(kinds(&world.crash()), ["run_resumed", "step_finished a", "run_finished"]);
+    let Phase::Failed { error } = world.phase("a") else { panic!() };
+    assert_eq!(error.cause, Cause::Deadline);
+}
+
 #[test]
 fn a_once_step_never_runs_again_by_itself() {
     let mut pay = step("pay", &[]);

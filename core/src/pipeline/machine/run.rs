@@ -12,7 +12,8 @@ use crate::time::Time;
 /// The machine of a pipeline's run.
 ///
 /// - A step that ended never starts again by itself. A step that was cut off starts again with the same idempotency
-///   key and a higher attempt and token, which uses up no retry; the third time, or if it is `once`, it asks.
+///   key and a higher attempt and token, which uses up no retry; the third time, or if it is `once`, it asks. That the
+///   engine was closed counts for nothing, so that only a `once` step asks then, and only if it had begun.
 /// - A step's end, and the starts and skips that follow from it, are one batch of events.
 /// - Of steps that are ready, the one defined first starts first. At most `max_parallel` attempts run; a step that
 ///   waits for its next attempt holds no slot.

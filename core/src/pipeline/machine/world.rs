@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::machine::Machine;
 use crate::pipeline::machine::event::{Cause, Event, RunOutcome, StepError, StopWhy};
-use crate::pipeline::machine::input::{Effect, Input, Outcome, StartStep};
+use crate::pipeline::machine::input::{AtClose, Effect, Input, Outcome, StartStep};
 use crate::pipeline::machine::state::{Phase, Run, RunState, RunStatus};
 use crate::pipeline::machine::{RunMachine, decide};
 use crate::pipeline::spec::{ActionSpec, NeedSpec, PipelineSpec, RetrySpec, StepSpec, When};
@@ -141,6 +141,25 @@ impl World {
         self.live.remove(&(step.to_owned(), attempt));
         self.stops.remove(&(step.to_owned(), attempt));
         self.input(Input::StepOutcome { step: step.to_owned(), attempt, token, outcome }).unwrap()
+    }
+
+    /// Says what became of the step's attempt as the engine closed. Nothing may start or be stopped by that.
+    pub(super) fn close(&mut self, step: &str, found: AtClose) -> Vec<Event> {
+        let (attempt, token) = {
+            let step = self.run().step(step).unwrap();
+            (step.attempt(), step.token())
+        };
+        if found != AtClose::Left {
+            self.live.remove(&(step.to_owned(), attempt));
+        }
+        let input = Input::Close { step: step.to_owned(), attempt, token, found };
+        let checked = std::mem::replace(&mut self.checked, false);
+        let events = self.input(input).unwrap();
+        self.checked = checked;
+        let starts = events.iter().any(|event| matches!(event, Event::StepStarted { .. }));
+        assert!(!starts, "a step starts while the engine closes: {events:?}");
+        assert_eq!(format!("{:?}", self.fold(self.events.len())), format!("{:?}", self.state));
+        events
     }
 
     pub(super) fn cancel(&mut self) -> Vec<Event> {

@@ -102,6 +102,13 @@ export type Fact =
   | { readonly kind: 'step_asks'; readonly step: string; readonly question: Question }
   | { readonly kind: 'step_resolved'; readonly step: string; readonly answer: spec.StepAnswer; readonly by: string }
   | { readonly kind: 'cancel_requested'; readonly by: string; readonly reason: string }
+  | {
+      readonly kind: 'command_refused'
+      readonly verb: string
+      readonly step?: string
+      readonly by: string
+      readonly why: string
+    }
   | { readonly kind: 'rollout'; readonly step: string; readonly event: RolloutEvent }
   | { readonly kind: 'run_finished'; readonly outcome: 'succeeded' | 'failed' | 'cancelled' }
   | { readonly kind: 'run_reopened'; readonly by: string; readonly epoch: number; readonly steps: readonly string[] }

@@ -126,7 +126,11 @@ export class Run implements AsyncIterable<RunEvent> {
     await this.#send({ verb: 'resolve', step: nameOf(step), answer: told, by: said(saying).by })
   }
 
-  /** Opens the gate of a rollout that waits for a person, or ends a pause that it made itself. */
+  /**
+   * Skips what a rollout waits for now: an approval, or a bake or analysis before its time; also goes on with a paused
+   * one. Gates that come later still wait, so that a promotion sent during a bake does not open the approval after it.
+   * Rejects with a `conflict` while the rollout waits for none of these, saying what it does instead.
+   */
   async promote(step: Step | string, saying: Saying = {}): Promise<void> {
     await this.#send({ verb: 'promote', step: nameOf(step), ...said(saying) })
   }

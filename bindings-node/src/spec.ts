@@ -136,7 +136,11 @@ export interface CommandResolve {
   step: string
 }
 
-/** Open the gate that waits for a person, or end a pause of a rollout that waits for one. */
+/**
+ * Skip what a rollout waits for now: an approval, or a bake or analysis before its time; also go on with a
+ * paused one. Gates that come later still wait, so that a promotion sent during a bake does not open the
+ * approval after it. Refused while the rollout waits for none of these.
+ */
 export interface CommandPromote {
   verb: 'promote'
   /** Who says so. */

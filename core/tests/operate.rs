@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Site, reason, shop, until, wait_for_gate};
+use common::{Site, reason, shop, until, wait_for, wait_for_gate};
 use tidegate::journal::{Reader, StreamId};
 use tidegate::rollout::RevertSpec;
 use tidegate::{Command, Engine, Pipeline, Rollout, Status};
@@ -61,6 +61,36 @@ async fn blue_green_waits_for_a_promotion_from_another_process_and_revert_takes_
     assert_eq!(outcome.status, Status::Succeeded, "{}", reason(&outcome, "revert"));
     assert_eq!((site.get().await.as_str(), stable(&engine).await.as_deref()), ("v1", Some("v1")));
 
+    engine.close().await.unwrap();
+    site.end().await;
+}
+
+/// Who sends from another process gets no answer; what was refused is in the run's events, and so in its lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_from_another_process_that_can_not_be_now_is_told_in_the_run() {
+    let site = Site::new();
+    let engine = site.open().await;
+    let mut pipeline = Pipeline::new("release");
+    let waits = pipeline.shell("waits", "sleep 600");
+    let ship = site.quick(Rollout::blue_green("shop")).promote_by_hand();
+    let _ = pipeline.rollout_of("ship", ship, shop("v1")).after(&waits);
+    let run = engine.run(&pipeline).start().await.unwrap();
+    send_from_another_process(&site, run.id());
+    let refused = wait_for(&run, "the refusal", |event| event["kind"] == "command_refused").await;
+    assert_eq!([&refused["verb"], &refused["step"], &refused["by"]], ["promote", "ship", "operator"]);
+    let why = "the rollout has not begun";
+    assert!(refused["why"].as_str().unwrap().starts_with(why), "{refused}");
+    let told = Command::Promote { step: "ship".into(), by: "ann".into(), reason: String::new() };
+    let error = run.send(told).await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (tidegate::error::Kind::Conflict, why));
+    run.cancel("test", "over").await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().status, Status::Cancelled);
+    let mut lines = run.lines();
+    let mut said = false;
+    while let Some(line) = lines.next().await {
+        said |= line.starts_with("ship: promote by operator was refused: the rollout has not begun");
+    }
+    assert!(said, "the lines tell nothing of it");
     engine.close().await.unwrap();
     site.end().await;
 }

@@ -204,7 +204,7 @@ class AsyncRun:
         await self._send(resolve_of(step, answer, value, by))
 
     async def promote(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
-        """Opens the gate of a rollout that waits for a person."""
+        """Skips what a rollout waits for now; see ``Run.promote``."""
         await self._send(command_of("promote", step, by, reason))
 
     async def pause(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:

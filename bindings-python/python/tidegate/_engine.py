@@ -174,7 +174,9 @@ class Run:
         self._engine._core.send(self.id, resolve_of(step, answer, value, by))
 
     def promote(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
-        """Opens the gate of a rollout that waits for a person."""
+        """Skips what a rollout waits for now: an approval, or a bake or analysis before its time; also goes on with a
+        paused one. Gates that come later still wait, so that a promotion sent during a bake does not open the approval
+        after it. Raises ``Conflict`` while the rollout waits for none of these, saying what it does instead."""
         self._engine._core.send(self.id, command_of("promote", step, by, reason))
 
     def pause(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:

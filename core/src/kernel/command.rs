@@ -27,7 +27,9 @@ pub enum Command {
         /// Who says so.
         by: String,
     },
-    /// Open the gate that waits for a person, or end a pause of a rollout that waits for one.
+    /// Skip what a rollout waits for now: an approval, or a bake or analysis before its time; also go on with a paused
+    /// one. Gates that come later still wait, so that a promotion sent during a bake does not open the approval after
+    /// it. Refused while the rollout waits for none of these.
     Promote {
         /// The rollout's step.
         step: String,
@@ -82,6 +84,18 @@ pub enum StepAnswer {
 }
 
 impl Command {
+    /// Its verb, the step that it is for, and who says so.
+    pub(crate) fn told(&self) -> (&'static str, Option<&str>, &str) {
+        match self {
+            Command::Cancel { by, .. } => ("cancel", None, by),
+            Command::Resolve { step, by, .. } => ("resolve", Some(step), by),
+            Command::Promote { step, by, .. } => ("promote", Some(step), by),
+            Command::Pause { step, by, .. } => ("pause", Some(step), by),
+            Command::Resume { step, by, .. } => ("resume", Some(step), by),
+            Command::Abort { step, by, .. } => ("abort", Some(step), by),
+        }
+    }
+
     /// The input that the run's machine takes.
     pub(crate) fn input(self) -> RunInput {
         let (step, verb, by, reason) = match self {

@@ -10,7 +10,8 @@ use crate::time::Time;
 
 impl Kernel {
     /// Takes the commands that wait for runs that are driven here. Each is taken in the same commit as what follows
-    /// from it, and so is one that is refused; those go to `refused`.
+    /// from it, and so is one that is refused: that is an event of the run, as who sent it may look nowhere else, and
+    /// goes to `refused`.
     pub(crate) fn read_inbox(&mut self, now: Time, mut refused: impl FnMut(&StreamId, Error)) -> Result<()> {
         for item in self.journal().inbox()? {
             if self.run(&item.stream).is_none() {
@@ -21,11 +22,20 @@ impl Kernel {
                 }
                 continue;
             }
-            let done = serde_json::from_slice::<Command>(&item.body)
-                .map_err(|error| Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error))
-                .and_then(|command| self.input(&item.stream, &command.input(), now));
-            if let Err(error) = done {
-                refused(&item.stream, error);
+            match serde_json::from_slice::<Command>(&item.body) {
+                Ok(command) => {
+                    if let Err(error) = self.input(&item.stream, &command.clone().input(), now) {
+                        let (verb, step, by) = command.told();
+                        let (verb, step, by) = (verb.to_owned(), step.map(str::to_owned), by.to_owned());
+                        let input = RunInput::Refuse { verb, step, by, why: error.to_string() };
+                        self.input(&item.stream, &input, now)?;
+                        refused(&item.stream, error);
+                    }
+                }
+                Err(error) => refused(
+                    &item.stream,
+                    Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error),
+                ),
             }
             self.take(item.id);
         }

@@ -85,6 +85,10 @@ impl Narrator {
             RunEvent::StepAsks { step, question } => format!("{step}: asks: {question}"),
             RunEvent::StepResolved { step, by, .. } => format!("{step}: resolved by {by}"),
             RunEvent::CancelRequested { by, reason } => format!("cancelled by {by}: {reason}"),
+            RunEvent::CommandRefused { verb, step, by, why } => {
+                let step = step.as_ref().map(|step| format!("{step}: ")).unwrap_or_default();
+                format!("{step}{verb} by {by} was refused: {why}")
+            }
             RunEvent::RunReopened { by, steps, .. } => format!("run again by {by}: {}", steps.join(", ")),
             RunEvent::RunFinished { outcome } => match outcome {
                 RunOutcome::Succeeded => "the run succeeded".to_owned(),
@@ -149,7 +153,16 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
         RolloutEvent::Verdict { verdict, sentence, .. } => format!("{verdict}: {sentence}"),
         RolloutEvent::Held { why, .. } => format!("held: {why}"),
         RolloutEvent::HoldEnded => "goes on".to_owned(),
-        RolloutEvent::GateOpened { by, reason } => format!("promoted on by {by}: {reason}"),
+        RolloutEvent::GateOpened { by, reason } => {
+            let skipped = match state.step() {
+                Some(step @ Move::Gate { gate: Gate::Pause { .. } | Gate::Analysis { .. } }) => {
+                    format!(" instead of {}", doing(step))
+                }
+                _ => String::new(),
+            };
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            format!("promoted on by {by}{skipped}{reason}")
+        }
         RolloutEvent::Paused { pause } => format!("paused: {}", pause.reason),
         RolloutEvent::Resumed { by, reason } => format!("resumed by {by}: {reason}"),
         RolloutEvent::TurnedBack { reason, .. } => format!("turns back: {reason}"),

@@ -63,6 +63,7 @@ pub(super) fn apply(state: &mut RunState, event: &Event, at: Time) {
         }),
         Event::StepResolved { step, answer, by } => run.on(step, |run, i| run.resolve(i, answer, by)),
         Event::CancelRequested { by, reason: _ } => run.halt = Some(StopWhy::Cancelled { by: by.clone() }),
+        Event::CommandRefused { .. } => {}
         Event::Rollout { step, event } => run.on(step, |run, i| {
             RolloutMachine::apply(run.rollouts.entry(i).or_default(), event, at);
         }),

@@ -90,6 +90,11 @@ pub(super) fn decide(state: &RunState, input: &Input, now: Time) -> Result<(Vec<
             }
             draft.cancel(by.clone(), reason.clone());
         }
+        Input::Refuse { .. } if run.outcome.is_some() => return Ok((Vec::new(), 0)),
+        Input::Refuse { verb, step, by, why } => {
+            let (verb, step, by, why) = (verb.clone(), step.clone(), by.clone(), why.clone());
+            return Ok((vec![Event::CommandRefused { verb, step, by, why }], 0));
+        }
         Input::Resolve { step, answer, by } => return resolve(run, draft, state, step, answer, by, now),
         Input::RerunFailed { by, epoch } => {
             if run.outcome.is_none() {

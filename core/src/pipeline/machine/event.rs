@@ -120,6 +120,18 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A command that came from elsewhere, through the inbox, was refused: nothing follows from it.
+    CommandRefused {
+        /// What was asked, such as `promote`.
+        verb: String,
+        /// Of which step, if of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// Who asked.
+        by: String,
+        /// Why it was refused.
+        why: String,
+    },
     /// Something happened in a step's rollout.
     Rollout {
         /// The step.

@@ -63,6 +63,17 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+    /// A command from elsewhere was refused; who sent it finds that in the run's events.
+    Refuse {
+        /// What was asked, such as `promote`.
+        verb: String,
+        /// Of which step, if of one.
+        step: Option<String>,
+        /// Who asked.
+        by: String,
+        /// Why it was refused.
+        why: String,
+    },
     /// Answer a step's question. Of a run that has ended, the result of a failed step can be set with
     /// [`Answer::Done`]; what was skipped for it then runs.
     Resolve {

@@ -20,8 +20,13 @@ pub(super) fn decide(draft: &mut Draft<'_>, run: &Run, step: &str, input: &Rollo
     if !run.is_rollout(i) {
         return Err(Error::new(Kind::Invalid, "the step is no rollout").with("run", &run.id).with("step", step));
     }
-    if run.steps.get(i).is_none_or(|known| known.phase != Phase::Running) {
-        return Err(Error::new(Kind::Conflict, "the rollout is not under way").with("run", &run.id).with("step", step));
+    let phase = run.steps.get(i).map(|known| &known.phase);
+    if phase != Some(&Phase::Running) {
+        let (what, help) = match phase.and_then(Phase::ended) {
+            Some(_) => ("the rollout is over", "to go back to a former version, start a revert"),
+            None => ("the rollout has not begun", "send it again once its step has started"),
+        };
+        return Err(Error::new(Kind::Conflict, what).with("run", &run.id).with("step", step).help(help));
     }
     follow(draft, run, i, input, now)
 }

@@ -266,6 +266,19 @@ fn a_failed_step_can_be_said_to_be_done() {
     assert_eq!(world.starts.len(), 3);
 }
 
+/// Who sent it from elsewhere finds that in the run, which goes on as it was. A run that has ended stays as it is.
+#[test]
+fn a_command_that_was_refused_is_recorded_and_changes_nothing() {
+    let mut world = World::start(pipeline(vec![step("a", &[]), step("b", &["a"])]));
+    let why = "the step asks nothing".to_owned();
+    let refused = Input::Refuse { verb: "resolve".into(), step: Some("a".into()), by: "ann".into(), why };
+    let before = format!("{:?}", world.state);
+    assert_eq!(kinds(&world.input(refused.clone()).unwrap()), ["command_refused a"]);
+    assert_eq!(format!("{:?}", world.state), before);
+    world.drive(|_, _| ok());
+    assert!(world.input(refused).unwrap().is_empty());
+}
+
 #[test]
 fn another_definition_is_an_error_that_shows_the_difference() {
     let mut world = World::start(pipeline(vec![step("a", &[])]));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::advance::Draft;
 use crate::error::{Error, Kind, Result};
 use crate::rollout::event::{Cause, Pause, RolloutEvent};
+use crate::rollout::explain::doing;
 use crate::rollout::plan::{Gate, Move};
 
 /// Something that somebody says to a rollout, from the program, the command line or the dashboard.
@@ -23,7 +24,8 @@ pub struct Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// Opens the present gate: an approval, or a pause or analysis before its time. Ends a pause, too.
+    /// Skips what is waited for now: an approval, or a bake or analysis before its time. Ends a pause, too. What comes
+    /// later still waits.
     Promote,
     /// Begins no further move. What was begun is completed, and the judge goes on.
     Pause,
@@ -38,7 +40,7 @@ pub enum Verb {
 pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
     let state = &draft.state;
     let refuse =
-        |what: &str, help: &str| Err(Error::new(Kind::Conflict, format!("{what}: {}", state.version())).help(help));
+        |what: &str, help: &str| Err(Error::new(Kind::Conflict, what).with("version", state.version()).help(help));
     if let Some((outcome, _)) = &state.finished {
         let what = format!("the rollout is over ({})", outcome.as_str());
         return refuse(&what, "to go back to a former version, start a revert");
@@ -65,7 +67,19 @@ pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
             Some(Move::Gate { gate: Gate::Pause { .. } | Gate::Analysis { .. } | Gate::Approval }) if state.begun => {
                 draft.push(RolloutEvent::GateOpened { by, reason });
             }
-            _ => return refuse("no gate waits that a promotion could open", "wait until the present move is done"),
+            _ if state.paused.is_some() => draft.push(RolloutEvent::Resumed { by, reason }),
+            step => {
+                let doing = match step {
+                    Some(step) if state.begun => format!("it is {} now", doing(step)),
+                    Some(step) => format!("{} comes next", doing(step)),
+                    None => "it ends now".to_owned(),
+                };
+                let what = format!("the rollout waits for nothing that a promotion could skip: {doing}");
+                return refuse(
+                    &what,
+                    "send it again once it bakes, is judged, or waits for a promotion; its events say so",
+                );
+            }
         },
     }
     Ok(())

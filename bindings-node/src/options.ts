@@ -7,7 +7,10 @@ import type { Duration, Snake } from './convert.js'
 import type * as spec from './spec.js'
 import type { Secret } from './secret.js'
 
-/** How failed attempts are repeated: exponential backoff, capped, with jitter. */
+/**
+ * How failed attempts are repeated: exponential backoff, capped, with jitter. A function that returned what can't be
+ * stored is not called again: that fails its step at once.
+ */
 export interface RetryOptions {
   /** How many attempts may fail before the step has failed, the first one included. */
   readonly attempts: number

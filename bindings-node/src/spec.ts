@@ -411,7 +411,10 @@ export interface Release {
   version: string
 }
 
-/** How a failed attempt is repeated: exponential backoff, capped, with jitter. */
+/**
+ * How a failed attempt is repeated: exponential backoff, capped, with jitter. A function that returned what
+ * can't be stored is not called again.
+ */
 export interface RetrySpec {
   /** How many attempts may fail before the step has failed, the first one included; 1 to 10,000. */
   attempts: number

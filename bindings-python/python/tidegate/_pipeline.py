@@ -42,7 +42,8 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How failed attempts are repeated: exponential backoff, capped, with jitter."""
+    """How failed attempts are repeated: exponential backoff, capped, with jitter. A function that returned what can't be
+    stored is not called again: that fails its step at once."""
 
     attempts: int
     """How many attempts may fail before the step has failed, the first one included."""

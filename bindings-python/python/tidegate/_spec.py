@@ -532,7 +532,9 @@ class Release(TypedDict):
 
 
 class RetrySpec(TypedDict):
-    """How a failed attempt is repeated: exponential backoff, capped, with jitter."""
+    """How a failed attempt is repeated: exponential backoff, capped, with jitter. A function that returned
+    what can't be stored is not called again.
+    """
 
     attempts: int
     """How many attempts may fail before the step has failed, the first one included; 1 to 10,000."""

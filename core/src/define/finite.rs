@@ -39,7 +39,7 @@ impl Walk {
             return Ok(());
         }
         let at = if self.path.is_empty() { "the value itself".to_owned() } else { self.path.clone() };
-        Err(Found(format!("{number} is no number that JSON can hold (at: {at})")))
+        Err(Found(format!("the number is not finite: {number} (at: {at})")))
     }
 
     fn enter<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Found> {
@@ -296,12 +296,12 @@ mod tests {
     fn says_where_the_number_is() {
         let map = BTreeMap::from([("a/b".to_owned(), f32::NEG_INFINITY)]);
         for (value, at) in [
-            (report(f64::NAN, Shape::Point), "NaN is no number that JSON can hold (at: /rate)"),
-            (report(0.0, Shape::Wrapped(f64::INFINITY)), "inf is no number that JSON can hold (at: /shapes/1/Wrapped)"),
-            (report(0.0, Shape::Pair(1, f64::NAN)), "NaN is no number that JSON can hold (at: /shapes/1/Pair/1)"),
+            (report(f64::NAN, Shape::Point), "the number is not finite: NaN (at: /rate)"),
+            (report(0.0, Shape::Wrapped(f64::INFINITY)), "the number is not finite: inf (at: /shapes/1/Wrapped)"),
+            (report(0.0, Shape::Pair(1, f64::NAN)), "the number is not finite: NaN (at: /shapes/1/Pair/1)"),
             (
                 report(0.0, Shape::Named { deep: vec![BTreeMap::new(), map] }),
-                "-inf is no number that JSON can hold (at: /shapes/1/Named/deep/1/a~1b)",
+                "the number is not finite: -inf (at: /shapes/1/Named/deep/1/a~1b)",
             ),
         ] {
             assert_eq!(check_finite(&value).unwrap_err(), at);

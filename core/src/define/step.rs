@@ -95,7 +95,7 @@ impl<T> StepRef<T> {
         self.retry(RetrySpec { attempts, initial: None, factor: None, cap: None, jitter: None })
     }
 
-    /// Repeats failed attempts.
+    /// Repeats failed attempts. A function that returned what can't be stored is not called again.
     #[must_use]
     pub fn retry(self, retry: RetrySpec) -> StepRef<T> {
         self.set(|spec| spec.retry = Some(retry))

@@ -182,7 +182,8 @@ pub enum Output {
     LastLineJson,
 }
 
-/// How a failed attempt is repeated: exponential backoff, capped, with jitter.
+/// How a failed attempt is repeated: exponential backoff, capped, with jitter. A function that returned what can't be
+/// stored is not called again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetrySpec {

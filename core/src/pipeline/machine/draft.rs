@@ -122,6 +122,9 @@ impl<'a> Draft<'a> {
     pub(super) fn fail(&mut self, i: usize, mut error: StepError, retry_in: Option<Span>) {
         self.gone.insert(i);
         let Some(step) = self.run.steps.get(i) else { return };
+        // A fault of the program, which another attempt would only repeat. What a command writes may be another time
+        // what was asked of it.
+        error.permanent |= error.cause == Cause::BadValue && self.run.is_function(i);
         let backoff = self.run.pipeline.limits(i).backoff;
         let failures = step.failures.saturating_add(1);
         if !error.permanent && !self.is_halted(i) && failures < backoff.attempts {

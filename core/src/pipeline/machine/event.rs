@@ -281,7 +281,8 @@ pub enum Cause {
     NotFound,
     /// The operating system refused to start it.
     CanNotStart,
-    /// What it returned is not a value that can be stored.
+    /// What it returned is not a value that can be stored, or what it was given is not of the type that it takes. A
+    /// function's is never tried again.
     BadValue,
     /// It ended and nobody knows how.
     Lost,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::graph::Need;
 use crate::pipeline::machine::event::{Ended, Question, RunOutcome, SkipReason, StepError, StopWhy};
-use crate::pipeline::spec::{Guarantee, When};
+use crate::pipeline::spec::{ActionSpec, Guarantee, When};
 use crate::rollout::RolloutState;
 use crate::time::{Span, Time};
 
@@ -251,6 +251,10 @@ impl Run {
 
     pub(super) fn is_allowed_to_fail(&self, step: usize) -> bool {
         self.pipeline.step(step).is_some_and(|step| step.allow_failure)
+    }
+
+    pub(super) fn is_function(&self, step: usize) -> bool {
+        self.pipeline.step(step).is_some_and(|step| matches!(step.action, ActionSpec::Function { .. }))
     }
 
     pub(super) fn is_once(&self, step: usize) -> bool {

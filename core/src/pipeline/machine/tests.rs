@@ -206,6 +206,32 @@ fn a_value_that_can_not_be_stored_fails_the_step_with_the_place() {
     assert!(error.message.contains("at: /n/0"), "{}", error.message);
 }
 
+/// A program that returns it once returns it again. What a command writes depends on more than the program.
+#[test]
+fn a_value_that_can_not_be_stored_is_tried_again_for_a_command_only() {
+    let mut function = step("function", &[]);
+    function.retry = retry(3, "1s");
+    let action = serde_json::from_value(json!({"kind": "command", "shell": "date", "output": "json"})).unwrap();
+    let mut command = crate::pipeline::StepSpec::new("command", action);
+    command.retry = retry(3, "1s");
+    let mut world = World::start(pipeline(vec![function, command]));
+    let bad = || Outcome::Succeeded { value: json!(1_u64 << 53) };
+    assert_eq!(kinds(&world.report("function", bad())), ["step_finished function"]);
+    let Phase::Failed { error } = world.phase("function") else { panic!() };
+    assert!(error.permanent && error.message.contains("beyond 2^53"), "{error:?}");
+    assert_eq!(kinds(&world.report("command", bad())), ["step_retrying command"]);
+
+    // So it is when the language's own layer found it.
+    let mut function = step("function", &[]);
+    function.retry = retry(3, "1s");
+    let mut world = World::start(pipeline(vec![function]));
+    let error = StepError::new(Cause::BadValue, "holds a number that is not finite: NaN, at /n");
+    assert_eq!(
+        kinds(&world.report("function", Outcome::Failed { error, retry_in: None })),
+        ["step_finished function", "run_finished"]
+    );
+}
+
 /// Each input costs as much as the edges it touches, however many steps there are.
 #[test]
 fn the_work_grows_with_the_edges_and_not_with_their_square() {

@@ -117,7 +117,10 @@ export class Run implements AsyncIterable<RunEvent> {
     await this.#send({ verb: 'cancel', ...said(saying) })
   }
 
-  /** Answers a step that stopped and asks; then wait for `outcome` again. */
+  /**
+   * Answers a step that stopped and asks; then wait for `outcome` again. Rejects with a `conflict` when it asks nothing,
+   * and when the run has ended: start it again with `rerunFailed`.
+   */
   async resolve(step: Step | string, answer: StepAnswer, saying: Pick<Saying, 'by'> = {}): Promise<void> {
     const told: spec.StepAnswer =
       typeof answer === 'string'

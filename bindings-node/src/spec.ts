@@ -125,7 +125,10 @@ export interface CommandCancel {
   reason: string
 }
 
-/** Answer a step's question. */
+/**
+ * Answer a step's question, while its run waits for that. A run that has ended takes no answers: start it again
+ * with `rerun_failed`.
+ */
 export interface CommandResolve {
   verb: 'resolve'
   /** The answer. */

@@ -158,6 +158,10 @@ async function drive(scene, calls, engine) {
     }
     assert.deepEqual(scene.lines.filter((line) => !found.includes(line)), [], found.join('\n'))
   }
+  if (scene.resolve_after !== undefined) {
+    const { step, answer, value } = scene.resolve_after
+    await run.resolve(step, answer === 'done' ? { done: value } : answer, { by: 'ann' })
+  }
   return outcome
 }
 

@@ -21,7 +21,7 @@ Case = dict[str, Any]
 
 OF_A_CASE = set("case runs calls".split())
 OF_A_RUN = set(
-    "pipeline max_parallel fail_fast steps scripts params key rerun_failed cancel_at close_at resolve"
+    "pipeline max_parallel fail_fast steps scripts params key rerun_failed cancel_at close_at resolve resolve_after"
     " status expect faults error events lines".split()
 )
 OF_A_SCRIPT = set("waits raises raise_until_attempt gives returns length levels".split())
@@ -173,6 +173,9 @@ def drive(case: Case, calls: Counter[str], engine: tidegate.Engine) -> tidegate.
     if "lines" in case:
         lines = list(run.lines())
         assert set(case["lines"]) <= set(lines), lines
+    if "resolve_after" in case:
+        late = case["resolve_after"]
+        run.resolve(late["step"], late["answer"], late.get("value"), by="ann")
     return outcome
 
 

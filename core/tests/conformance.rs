@@ -223,6 +223,16 @@ async fn check_told(run: &Run, case: &Value, name: &str) {
     }
 }
 
+/// The answer that a case gives.
+fn answer_of(resolve: &Value) -> Command {
+    let mut answer = json!({"kind": resolve["answer"]});
+    if let Some(value) = resolve.get("value") {
+        answer["value"] = value.clone();
+    }
+    let step = resolve["step"].as_str().unwrap().to_owned();
+    Command::Resolve { step, answer: serde_json::from_value(answer).unwrap(), by: "ann".to_owned() }
+}
+
 /// Does what the case asks for while the run goes on, and waits for its outcome.
 async fn drive(start: Start, engine: &Engine, case: &Value, name: &str) -> Result<Outcome, Error> {
     let run = start.start().await?;
@@ -239,15 +249,13 @@ async fn drive(start: Start, engine: &Engine, case: &Value, name: &str) -> Resul
         assert_eq!(asking["status"], "asking", "{name}: {asking}");
         let step = resolve["step"].as_str().unwrap();
         assert!(holds(&asking["steps"][step], &resolve["asks"]), "{name}: {asking}");
-        let mut answer = json!({"kind": resolve["answer"]});
-        if let Some(value) = resolve.get("value") {
-            answer["value"] = value.clone();
-        }
-        let answer = serde_json::from_value(answer).unwrap();
-        run.send(Command::Resolve { step: step.to_owned(), answer, by: "ann".to_owned() }).await?;
+        run.send(answer_of(resolve)).await?;
     }
     let outcome = tokio::time::timeout(PATIENCE, run.outcome()).await.expect("no outcome for long")?;
     check_told(&run, case, name).await;
+    if !case["resolve_after"].is_null() {
+        run.send(answer_of(&case["resolve_after"])).await?;
+    }
     Ok(outcome)
 }
 

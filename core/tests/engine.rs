@@ -102,6 +102,52 @@ async fn a_retry_tells_when_it_failed_and_when_it_goes_on() {
     engine.close().await.unwrap();
 }
 
+/// A step that failed can't be said to be done once the run has ended; the error says what can be done instead.
+#[tokio::test]
+async fn a_command_to_a_run_that_has_ended_says_how_it_runs_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p");
+    let bad = p.shell("bad", "exit 3");
+    let _ = p.command("next", ["true"]).after(&bad);
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().status, Status::Failed);
+    let answer = StepAnswer::Done { value: 1.into() };
+    let resolve = Command::Resolve { step: "bad".into(), answer, by: "ann".into() };
+    let error = run.send(resolve.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), tidegate::error::Kind::Conflict);
+    let told = format!(
+        "the run has ended, and takes no commands (run: {})\n  help: what failed, was skipped or cancelled runs again \
+         when it is started under its key with rerun_failed",
+        run.id()
+    );
+    assert_eq!(error.to_string(), told);
+    assert_eq!(engine.send(run.id(), resolve.clone()).await.unwrap_err().to_string(), told);
+    assert_eq!(run.cancel("ann", "late").await.unwrap_err().to_string(), told);
+    let nowhere = engine.send("nowhere", resolve).await.unwrap_err();
+    assert_eq!((nowhere.kind(), nowhere.message()), (tidegate::error::Kind::NotFound, "there is no such run"));
+
+    let again = engine.run(&p).key("k").rerun_failed("ann").await.unwrap();
+    assert_eq!((again.status, again.steps["bad"].attempts), (Status::Failed, 2));
+    engine.close().await.unwrap();
+}
+
+/// Another driver may take it up, or nobody: this one does not have it.
+#[tokio::test]
+async fn a_command_to_a_run_that_nobody_took_up_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut p = Pipeline::new("p");
+    let _ = p.command("a", ["sleep", "600"]);
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).key("k").start().await.unwrap().id().to_owned();
+    engine.close().await.unwrap();
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let cancel = Command::Cancel { by: "ann".into(), reason: String::new() };
+    let error = engine.send(&run, cancel).await.unwrap_err();
+    assert_eq!(error.message(), "the run is not under way in this program");
+    engine.close().await.unwrap();
+}
+
 /// What a run's journal says of attempts that were cut off: by what, and whether that was before it was taken up again.
 async fn cut_offs(run: &tidegate::Run) -> Vec<(String, bool)> {
     let mut events = run.events();

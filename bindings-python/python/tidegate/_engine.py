@@ -170,7 +170,8 @@ class Run:
         self._engine._core.send(self.id, cancel_of(by, reason))
 
     def resolve(self, step: Step[Any] | str, answer: Answer, value: Any = None, *, by: str | None = None) -> None:
-        """Answers a step that stopped and asks. With ``done``, ``value`` is what it would have returned."""
+        """Answers a step that stopped and asks. With ``done``, ``value`` is what it would have returned. Raises
+        ``Conflict`` when it asks nothing, and when the run has ended: start it again with ``rerun_failed``."""
         self._engine._core.send(self.id, resolve_of(step, answer, value, by))
 
     def promote(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:

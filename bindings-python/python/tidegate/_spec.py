@@ -296,7 +296,9 @@ class CommandCancel(TypedDict):
 
 
 class CommandResolve(TypedDict):
-    """Answer a step's question."""
+    """Answer a step's question, while its run waits for that. A run that has ended takes no answers: start it
+    again with ``rerun_failed``.
+    """
 
     verb: Literal["resolve"]
     answer: StepAnswer

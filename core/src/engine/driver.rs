@@ -227,7 +227,7 @@ impl Driver {
                 });
             }
             Message::Command(run, command, reply) => {
-                let done = self.kernel.input(&run, &command.input(), now);
+                let done = self.kernel.command(&run, command, now);
                 self.ack(move |committed| {
                     let _ = reply.send(committed.and(done));
                 });

@@ -77,7 +77,8 @@ impl Engine {
     /// Sends a command to a run that this engine drives, and returns when it is recorded.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when the run is not driven here; [`Kind::Conflict`] when the command can't be now.
+    /// [`Kind::NotFound`] when there is no such run; [`Kind::Conflict`] when the command can't be now, when the run has
+    /// ended (start it again with [`Start::rerun_failed`]) or when it is not driven here.
     pub async fn send(&self, run: &str, command: Command) -> Result<()> {
         let run = StreamId::run(run)?;
         self.call(|reply| Message::Command(run, command, reply)).await?
@@ -277,7 +278,8 @@ impl Run {
     /// Sends a command to the run, and returns when it is recorded.
     ///
     /// # Errors
-    /// [`Kind::Conflict`] when the command can't be now.
+    /// [`Kind::Conflict`] when the command can't be now, or the run has ended: a step that failed is not resolved then,
+    /// but runs again with [`Start::rerun_failed`].
     pub async fn send(&self, command: Command) -> Result<()> {
         self.engine.send(&self.id, command).await
     }

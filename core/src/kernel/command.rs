@@ -18,7 +18,8 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Answer a step's question.
+    /// Answer a step's question, while its run waits for that. A run that has ended takes no answers: start it again
+    /// with `rerun_failed`.
     Resolve {
         /// The step.
         step: String,

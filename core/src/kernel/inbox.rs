@@ -42,6 +42,30 @@ impl Kernel {
         Ok(())
     }
 
+    /// A command that somebody waits for the answer to.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when it can't be now, or the run has ended; [`Kind::NotFound`] when there is no such run.
+    pub(crate) fn command(&mut self, run: &StreamId, command: Command, now: Time) -> Result<()> {
+        if self.run(run).is_some() {
+            return self.input(run, &command.input(), now);
+        }
+        let (kind, what, help) = if self.journal().head(run)? == 0 {
+            (Kind::NotFound, "there is no such run", "a run's id is given when it is started")
+        } else if self.journal().unfinished()?.iter().any(|row| row.stream == *run) {
+            (
+                Kind::Conflict,
+                "the run is not under way in this program",
+                "start it again under its key, and send it then",
+            )
+        } else {
+            let help =
+                "what failed, was skipped or cancelled runs again when it is started under its key with rerun_failed";
+            (Kind::Conflict, "the run has ended, and takes no commands", help)
+        };
+        Err(Error::new(kind, what).with("run", run.name()).help(help))
+    }
+
     /// Takes a report of the world. What concerns the rollout that holds the service comes back as the input to its
     /// run; anything else is decided here.
     pub(crate) fn report(&mut self, service: &str, report: Report, now: Time) -> Result<Option<(StreamId, RunInput)>> {

@@ -1,11 +1,14 @@
 //! Promises that are always settled: with a value, or with an error of the core as a value.
 
+use std::task::{Context, Poll, Waker};
+
 use napi::bindgen_prelude::{Either, Object, ToNapiValue};
 use napi::{Env, JsDeferred};
 use napi_derive::napi;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate::{Error, Kind, Result};
+use tokio::runtime::Handle;
 
 use crate::closed;
 
@@ -52,6 +55,21 @@ impl<T: ToNapiValue + 'static> Promise<T> {
                 Ok(value) => Box::new(move |env| make(env, value).map(Either::A)),
                 Err(error) => refuse(&error),
             });
+        }
+    }
+
+    /// Settles it with what a future gives. What is known already is told also when the engine is closed, and with it
+    /// whatever would drive the future.
+    pub(crate) fn settle_from(self, handle: &Handle, future: impl Future<Output = Result<T>> + Send + 'static)
+    where
+        T: Send,
+    {
+        let mut future = Box::pin(future);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => self.settle(result),
+            Poll::Pending => {
+                handle.spawn(async move { self.settle(future.await) });
+            }
         }
     }
 

@@ -37,10 +37,7 @@ impl NativeRun {
     pub fn outcome<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<String>::new(env)?;
         let run = self.run.clone();
-        self.handle.spawn(async move {
-            let outcome = run.outcome().await;
-            promise.settle(outcome.and_then(|outcome| text(&outcome)));
-        });
+        promise.settle_from(&self.handle, async move { text(&run.outcome().await?) });
         Ok(object)
     }
 
@@ -71,9 +68,9 @@ impl NativeEvents {
     pub fn next_batch<'env>(&self, env: &'env Env, most: u32) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<Vec<String>>::new(env)?;
         let events = Arc::clone(&self.events);
-        self.handle.spawn(async move {
+        promise.settle_from(&self.handle, async move {
             let batch = events.lock().await.next_batch(most as usize).await;
-            promise.settle(Ok(batch.iter().map(|event| event.to_string()).collect()));
+            Ok(batch.iter().map(|event| event.to_string()).collect())
         });
         Ok(object)
     }
@@ -93,10 +90,7 @@ impl NativeLines {
     pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<Option<String>>::new(env)?;
         let lines = Arc::clone(&self.lines);
-        self.handle.spawn(async move {
-            let line = lines.lock().await.next().await;
-            promise.settle(Ok(line));
-        });
+        promise.settle_from(&self.handle, async move { Ok(lines.lock().await.next().await) });
         Ok(object)
     }
 }

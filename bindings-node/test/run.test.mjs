@@ -183,6 +183,24 @@ test('the journal can be listed, checked and pruned', async (t) => {
   await assert.rejects(e.prune('nowhere'), (error) => error.kind === 'not_found')
 })
 
+test('what is known of a run is told when the engine is closed, too', async (t) => {
+  const { engine: e } = await engine(t)
+  const p = new Pipeline('p')
+  p.step('a', () => 1)
+  const ended = await e.start(p)
+  const outcome = await ended.outcome()
+  const q = new Pipeline('q')
+  q.command('a', ['sleep', '600'])
+  const open = await e.start(q)
+  const closed = { kind: 'cancelled', message: /the engine was closed while the run was under way/ }
+  const waits = assert.rejects(open.outcome(), closed)
+  await e.close()
+  await waits
+  await assert.rejects(open.outcome(), closed)
+  assert.deepEqual(await ended.outcome(), outcome)
+  assert.equal((await all(ended)).at(-1).kind, 'run_finished')
+})
+
 test('with durability memory nothing is written', async (t) => {
   const dir = folder(t)
   const e = await Engine.open(join(dir, 'journal.db'), { durability: 'memory' })

@@ -159,9 +159,21 @@ async def test_who_waits_is_told_that_the_engine_was_closed(journal: Path) -> No
     assert ended.is_set()
     for error in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), PATIENCE):
         assert isinstance(error, tidegate.Cancelled), error
+        assert "the engine was closed while the run was under way" in str(error)
+    with pytest.raises(tidegate.Cancelled, match="the engine was closed while the run was under way"):
+        await run.outcome()
     with pytest.raises(tidegate.Cancelled, match="closed"):
         await engine.runs()
     await engine.close()
+
+
+async def test_how_a_run_ended_is_known_when_the_engine_is_closed(journal: Path) -> None:
+    pipeline = tidegate.Pipeline("p")
+    pipeline.command("a", ["true"])
+    async with tidegate.AsyncEngine(journal) as engine:
+        run = await engine.start(pipeline, key="v1")
+        outcome = await run.outcome()
+    assert await run.outcome() == outcome
 
 
 async def test_an_engine_that_was_not_opened_says_so() -> None:

@@ -177,8 +177,17 @@ class AsyncRun:
         return f"AsyncRun({self.id!r})"
 
     async def outcome(self) -> Outcome:
-        """Waits until the run has ended or stopped to ask."""
-        return outcome_from(await answer(self._native.when_done, self._engine._waiting))
+        """Waits until the run has ended or stopped to ask. What is known is told when the engine is closed, too."""
+        text = self._native.outcome(0.0)
+        if text is None:
+            try:
+                text = await answer(self._native.when_done, self._engine._waiting)
+            except Cancelled:
+                # The run may have ended in the last moment, and knows better what it was cancelled by.
+                text = self._native.outcome(0.0)
+                if text is None:
+                    raise
+        return outcome_from(text)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """The run's events as they become durable, none left out, and lines of output as they come, until it has ended or

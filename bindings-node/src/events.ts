@@ -88,7 +88,7 @@ export type Fact =
       readonly step: string
       readonly attempt: number
       /** When the next attempt may start. */
-      readonly next: Date
+      readonly nextAttemptAt: Date
       readonly why: StepError
     }
   | { readonly kind: 'step_skipped'; readonly step: string; readonly reason: SkipReason }
@@ -158,8 +158,8 @@ export function eventFrom(text: string): RunEvent {
   if (typeof event['at'] === 'string') {
     event['at'] = new Date(event['at'])
   }
-  if (event['kind'] === 'step_retrying' && typeof event['next'] === 'number') {
-    event['next'] = new Date(event['next'])
+  if (event['kind'] === 'step_retrying' && typeof event['nextAttemptAt'] === 'number') {
+    event['nextAttemptAt'] = new Date(event['nextAttemptAt'])
   }
   return event as unknown as RunEvent
 }

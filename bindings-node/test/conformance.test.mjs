@@ -114,7 +114,7 @@ function holds(found, wanted) {
 
 /** An event; how long a retry waits is told as `waitMs`. */
 function told(event) {
-  return event.kind === 'step_retrying' ? { ...event, waitMs: event.next - event.at } : event
+  return event.kind === 'step_retrying' ? { ...event, waitMs: event.nextAttemptAt - event.at } : event
 }
 
 /** Waits for an event. */

@@ -135,7 +135,7 @@ test('failed attempts are repeated, permanent ones are not', async (t) => {
     ],
   )
   for (const event of retries) {
-    assert.ok(event.next instanceof Date && event.at instanceof Date && event.next >= event.at)
+    assert.ok(event.nextAttemptAt instanceof Date && event.at instanceof Date && event.nextAttemptAt >= event.at)
   }
 })
 

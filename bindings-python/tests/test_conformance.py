@@ -138,7 +138,7 @@ def events_of(run: tidegate.Run) -> Iterator[Case]:
     for event in run:
         if event["kind"] == "step_retrying":
             at = datetime.datetime.fromisoformat(event["at"]).timestamp() * 1000
-            event["wait_ms"] = event["next"] - round(at)
+            event["wait_ms"] = event["next_attempt_at"] - round(at)
         yield event
 
 

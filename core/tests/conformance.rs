@@ -184,7 +184,7 @@ fn holds(found: &Value, wanted: &Value) -> bool {
 async fn next(events: &mut Events) -> Option<Value> {
     let batch = tokio::time::timeout(PATIENCE, events.next_batch(1)).await.expect("no event for long");
     let mut event: Value = serde_json::from_str(batch.first()?).unwrap();
-    if let (Some(next), Some(at)) = (event["next"].as_i64(), event["at"].as_str()) {
+    if let (Some(next), Some(at)) = (event["next_attempt_at"].as_i64(), event["at"].as_str()) {
         event["wait_ms"] = (next - at.parse::<Time>().unwrap().0).into();
     }
     Some(event)

@@ -70,8 +70,8 @@ impl Narrator {
                     StepResult::Cancelled { why } => format!("{step}: cancelled{took}: {why}"),
                 }
             }
-            RunEvent::StepRetrying { step, next, why, .. } => {
-                format!("{step}: failed: {why}; tried again in {}", round(next.since(at)))
+            RunEvent::StepRetrying { step, next_attempt_at, why, .. } => {
+                format!("{step}: failed: {why}; tried again in {}", round(next_attempt_at.since(at)))
             }
             RunEvent::StepSkipped { step, reason } => format!("{step}: skipped, {reason}"),
             RunEvent::StepCutOff { step, attempt, by } => {

@@ -27,7 +27,7 @@ pub(super) fn apply(state: &mut RunState, event: &Event, at: Time) {
             run.change(i, |step| step.stopping = Some(why.clone()));
         }),
         Event::StepFinished { step, attempt: _, result } => run.on(step, |run, i| run.finish(i, result)),
-        Event::StepRetrying { step, attempt: _, next: until, why: _ } => run.on(step, |run, i| {
+        Event::StepRetrying { step, attempt: _, next_attempt_at: until, why: _ } => run.on(step, |run, i| {
             run.enter(i, Phase::BackingOff { until: *until });
             run.change(i, |step| {
                 step.failures = step.failures.saturating_add(1);

@@ -135,7 +135,7 @@ impl<'a> Draft<'a> {
                     self.ready.insert(i);
                 }
                 let (step, attempt) = (self.name(i), step.attempt);
-                self.events.push(Event::StepRetrying { step, attempt, next, why: error });
+                self.events.push(Event::StepRetrying { step, attempt, next_attempt_at: next, why: error });
                 return;
             }
             error.message.push_str("; the next attempt would come after the step's deadline");

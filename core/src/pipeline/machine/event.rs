@@ -75,8 +75,8 @@ pub enum Event {
         step: String,
         /// The attempt that failed.
         attempt: u32,
-        /// When the next attempt may start. Not `at`: observers see that of the event itself beside it.
-        next: Time,
+        /// When the next attempt may start.
+        next_attempt_at: Time,
         /// Why it failed.
         why: StepError,
     },

@@ -44,7 +44,7 @@ function define(version, folder, listen) {
   const node = `'${process.execPath}'`
   const script = `${node} ${SERVICE}/build.mjs --version ${version} --out '${shop}'`
   const build = pipeline.shell('build', noted('build', script))
-  const test = pipeline.shell('test', noted('test', `${node} --test --test-reporter dot ${SERVICE}`), { after: [build] })
+  const test = pipeline.shell('test', noted('test', `${node} --test --test-reporter dot ${SERVICE}/shop.test.mjs`), { after: [build] })
 
   // What is to be shipped: a version's name and the program to start.
   const release = pipeline.step('release', { after: [test] }, () => {

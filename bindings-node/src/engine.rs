@@ -56,12 +56,23 @@ impl Open {
     fn close(self, calls: &Calls, within: Duration, exits: bool) -> tidegate::Result<()> {
         let Open { threads, engine } = self;
         let closed = threads.handle().block_on(async {
+            let mut closing = std::pin::pin!(tokio::time::timeout(within, engine.close()));
+            let begun = tokio::select! {
+                biased;
+                closed = &mut closing => Some(closed),
+                () = std::future::ready(()) => None,
+            };
+            // Only now, so that the close is known to be what stopped them.
+            if exits {
+                calls.give_up();
+            }
+            let closed = match begun {
+                Some(closed) => closed,
+                None => closing.await,
+            };
             let late = || Error::new(Kind::Io, "closing took too long; nothing that was recorded is lost");
-            tokio::time::timeout(within, engine.close()).await.unwrap_or_else(|_| Err(late()))
+            closed.unwrap_or_else(|_| Err(late()))
         });
-        if exits {
-            calls.give_up();
-        }
         threads.idle(within);
         calls.give_up();
         threads.join(JOIN_WITHIN);

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Site, reason, release, shop, wait_for, wait_for_gate};
-use tidegate::{Command, Pipeline, Rollout, Status};
+use tidegate::{Command, Pipeline, Rollout, Secret, Status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_crash_loops_goes_back_with_its_last_words() {
@@ -20,6 +20,26 @@ async fn a_service_that_crash_loops_goes_back_with_its_last_words() {
     }
     assert_eq!(engine.service("shop").await.unwrap().unwrap().stable.as_deref(), Some("v1"));
     engine.close().await.unwrap();
+    site.end().await;
+}
+
+/// A service may write a secret that it was given as it ends, and its last words go into the journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_words_of_a_service_hold_no_secret() {
+    let site = Site::new();
+    let secret = Secret::new("hunter2-and-more").unwrap();
+    let engine = site.options().secret("password", secret).open(site.journal()).await.unwrap();
+    let bad = release("v1", "import sys; print('no user with hunter2-' + 'and-more'); sys.exit(3)");
+    let outcome = engine.run(&site.ship(site.canary("60s"), bad)).key("v1").await.unwrap();
+    assert_eq!(outcome.status, Status::Failed);
+    assert!(reason(&outcome, "ship").contains("no user with ***"), "{}", reason(&outcome, "ship"));
+    engine.close().await.unwrap();
+    for entry in std::fs::read_dir(site.journal().parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        let held = path.file_name().unwrap().to_string_lossy().starts_with("release.db") && path.is_file();
+        let bytes = if held { std::fs::read(&path).unwrap() } else { Vec::new() };
+        assert!(!bytes.windows(16).any(|part| part == b"hunter2-and-more"), "{}", path.display());
+    }
     site.end().await;
 }
 

@@ -14,6 +14,7 @@ use crate::define::{Context, Functions};
 use crate::engine::log::RunLog;
 use crate::engine::logs::LogFile;
 use crate::error::Result;
+use crate::kernel::Report;
 use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
 use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
 use crate::process::Stream;
@@ -35,6 +36,22 @@ pub(crate) struct Secrets {
 impl Secrets {
     pub(crate) fn new(by_name: BTreeMap<String, Secret>) -> Result<Secrets> {
         Ok(Secrets { masker: Masker::new(by_name.values())?, by_name })
+    }
+
+    /// What the world reports may quote what a process wrote, and goes into the journal.
+    pub(super) fn mask_report(&self, report: &mut Report) {
+        match report {
+            Report::Observed(observed) => {
+                let mask = |text: &mut String| *text = self.masker.mask(text);
+                observed.trouble.iter_mut().for_each(mask);
+                for trouble in observed.versions.values_mut().filter_map(|version| version.trouble.as_mut()) {
+                    mask(&mut trouble.what);
+                    trouble.last_lines.iter_mut().for_each(mask);
+                }
+            }
+            Report::Lost(why) => *why = self.masker.mask(why),
+            Report::Windows(_) | Report::Readings(_) => {}
+        }
     }
 }
 

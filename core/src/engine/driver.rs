@@ -236,7 +236,10 @@ impl Driver {
                 self.forget_attempt(&run, &step, attempt);
                 self.world(run, RunInput::StepOutcome { step, attempt, token, outcome }, now);
             }
-            Message::Report { service, report } => self.report(&service, report, now),
+            Message::Report { service, mut report } => {
+                self.secrets.mask_report(&mut report);
+                self.report(&service, report, now);
+            }
             Message::Remove(service, reply) => {
                 let done = self.kernel.service_input(&service, &ServiceInput::Remove, now);
                 self.ack(move |committed| {

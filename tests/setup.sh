@@ -79,8 +79,19 @@ setup_tools() {
         printf '%s\n' "$NODE_WHEEL" >"$CARGO_TARGET_DIR/node-requirements.txt"
         setup_venv venv-node "$CARGO_TARGET_DIR/node-requirements.txt"
         PATH=$CARGO_TARGET_DIR/venv-node/bin:$PATH
+        mend_npm || die "npm can't be found in $NODE_WHEEL"
         at_least "$(node_version)" $NODE_AT_LEAST || die "Node $NODE_AT_LEAST or later is needed: $(node_version)"
     fi
+}
+
+# A wheel holds no links: the npm and npx beside its node are copies that don't find the rest of theirs.
+mend_npm() {
+    local bin name
+    bin=$(dirname "$(node -p process.execPath)") || return
+    for name in npm npx; do
+        [ -f "$bin/../lib/node_modules/npm/bin/$name-cli.js" ] || return
+        ln -sf "../lib/node_modules/npm/bin/$name-cli.js" "$bin/$name" || return
+    done
 }
 
 # setup_venv NAME REQUIREMENTS: a virtual environment under target, made again when what it should hold changes.

@@ -1,11 +1,12 @@
 //! What is judged: the counts of one window.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service::{Counts, Window};
 
 /// What was counted on one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub struct SideCounts {
     /// Requests that were routed to this side in the window and have ended.
     pub requests: u64,
@@ -75,6 +76,19 @@ impl WindowCounts {
     pub fn is_comparable(&self) -> bool {
         self.canary.requests > 0 && self.stable.requests > 0 && self.share > 0 && self.share < WHOLE
     }
+
+    /// Whether the new version got more of the requests than the draw can explain (six standard deviations of the
+    /// binomial): then the old one was not there for its share, which is seen even when no driver watched. Only
+    /// request counts are looked at, no errors, so that leaving the window out favours neither side.
+    pub fn is_lopsided(&self) -> bool {
+        if self.share >= WHOLE {
+            return false;
+        }
+        let (new, share) = (self.canary.requests as f64, self.share());
+        let all = new + self.stable.requests as f64;
+        let excess = new - share * all;
+        excess > 0.0 && excess * excess > 36.0 * share * (1.0 - share) * all
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +119,22 @@ mod tests {
         let alone = WindowCounts::of(&window, "v2", "gone");
         assert_eq!((alone.share, alone.is_comparable()), (WHOLE, false));
         assert_eq!(WindowCounts::of(&window, "gone", "v1").share, 0);
+    }
+
+    #[test]
+    fn more_requests_than_the_draw_explains_are_not_judged() {
+        let counts = |canary, stable, share| WindowCounts {
+            canary: SideCounts::new(canary, 0),
+            stable: SideCounts::new(stable, 0),
+            share,
+        };
+        // At 10 % of 1,000 one standard deviation is 9.5 requests.
+        assert!(!counts(156, 844, 1_000).is_lopsided());
+        assert!(counts(158, 842, 1_000).is_lopsided());
+        assert!(!counts(0, 1_000, 1_000).is_lopsided(), "fewer is no harm");
+        assert!(!counts(1_000, 0, 10_000).is_lopsided(), "all traffic by design");
+        assert!(counts(u64::MAX, 0, 1).is_lopsided());
+        assert!(!counts(0, 0, 1).is_lopsided());
     }
 
     #[test]

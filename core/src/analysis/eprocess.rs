@@ -4,13 +4,18 @@
 //! windows of factors with conditional mean ≤ 1 are e-processes, and so are their weighted averages (Ramdas, Grünwald,
 //! Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid inference", 2023). Kept as ln E throughout.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::WindowCounts;
 use crate::error::{Error, Fault, Result};
 
 /// What large evidence speaks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The canary is worse than the null allows.
+    #[default]
     Harm,
     /// The canary is better than the null says.
     Safe,
@@ -24,28 +29,34 @@ pub fn odds_shift(share: f64, ratio: f64) -> f64 {
 }
 
 /// How one window's counts become a factor of E, at one point (a bet, a ratio or a rate) of a grid.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Law {
     /// Window form. Points: bets f in (0, 1). With X = k_c / (k_c + k_s) and θ = θ(margin), harm: 1 + f(X − θ)/θ,
     /// safe: 1 − f(X − θ)/(1 − θ). Valid however errors cling together within a window.
     Betting {
-        /// What large evidence speaks for.
+        /// What large evidence speaks for; harm by default.
+        #[serde(default)]
         side: Side,
-        /// The ratio of rates at the edge of the null.
+        /// The ratio of rates at the edge of the null; 1 by default.
+        #[serde(default = "no_margin")]
         margin: f64,
     },
     /// Event form. Points: ratios r above 1. With θ₁ = θ(margin·r) for harm, θ(margin/r) for safe:
     /// (θ₁/θ)^k_c ((1 − θ₁)/(1 − θ))^k_s. Valid only when errors are independent of each other.
     Events {
-        /// What large evidence speaks for.
+        /// What large evidence speaks for; harm by default.
+        #[serde(default)]
         side: Side,
-        /// The ratio of rates at the edge of the null.
+        /// The ratio of rates at the edge of the null; 1 by default.
+        #[serde(default = "no_margin")]
         margin: f64,
     },
     /// Absolute form in windows, of the canary alone. Points: bets f in (0, 1). Harm: 1 + f(k/n − p0)/p0, safe:
     /// 1 − f(k/n − p0)/(1 − p0).
     AbsoluteBetting {
-        /// What large evidence speaks for.
+        /// What large evidence speaks for; harm by default.
+        #[serde(default)]
         side: Side,
         /// The rate p0 at the edge of the null.
         null: f64,
@@ -56,6 +67,10 @@ pub enum Law {
         /// The rate p0 at the edge of the null.
         null: f64,
     },
+}
+
+fn no_margin() -> f64 {
+    1.0
 }
 
 impl Law {
@@ -121,13 +136,12 @@ impl Law {
         }
     }
 
-    fn margin_fault(&self) -> Option<&'static str> {
+    fn margin_fault(&self) -> Option<Fault> {
         match *self {
-            Law::Betting { margin, .. } | Law::Events { margin, .. } => {
-                (!(margin > 0.0 && margin.is_finite())).then_some("a ratio of rates is above 0")
-            }
+            Law::Betting { margin, .. } | Law::Events { margin, .. } => (!(margin > 0.0 && margin.is_finite()))
+                .then(|| Fault::new("/law/margin", format!("a ratio of rates is above 0: {margin}"))),
             Law::AbsoluteBetting { null, .. } | Law::AbsoluteEvents { null } => {
-                (!inside(null)).then_some("a rate lies between 0 and 1")
+                (!inside(null)).then(|| Fault::new("/law/null", format!("a rate lies between 0 and 1: {null}")))
             }
         }
     }
@@ -180,9 +194,9 @@ impl EProcess {
         if points.is_empty() {
             faults.push(Fault::new("/points", "expected at least one point"));
         }
-        faults.extend(law.margin_fault().map(|what| Fault::new("/law", what)));
+        faults.extend(law.margin_fault());
         for (i, &point) in points.iter().enumerate() {
-            faults.extend(law.fault(point).map(|what| Fault::new(format!("/points/{i}"), what)));
+            faults.extend(law.fault(point).map(|what| Fault::new(format!("/points/{i}"), format!("{what}: {point}"))));
         }
         if weights.len() != points.len() || !weights.iter().all(|w| *w > 0.0 && w.is_finite()) {
             faults.push(Fault::new("/weights", "expected one positive number for each point"));
@@ -190,10 +204,12 @@ impl EProcess {
         if !faults.is_empty() {
             return Err(Error::invalid("e-process", faults));
         }
+        // By the largest, so that their sum stays in range.
+        let most = weights.iter().copied().fold(0.0, f64::max);
         Ok(EProcess {
             law,
             points: points.to_vec(),
-            weights: weights.to_vec(),
+            weights: weights.iter().map(|weight| weight / most).collect(),
             logs: vec![0.0; points.len()],
             peak: 0.0,
         })

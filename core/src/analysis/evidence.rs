@@ -74,14 +74,14 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    pub(super) fn fold(&mut self, counts: &WindowCounts) {
-        self.harm.fold(counts);
+    pub(super) fn fold(&mut self, counts: &WindowCounts, share: f64) {
+        self.harm.fold_at(counts, share);
         if let Some(safe) = &mut self.safe {
-            safe.fold(counts);
+            safe.fold_at(counts, share);
         }
         for (_, below, above) in &mut self.limits {
-            below.fold(counts);
-            above.fold(counts);
+            below.fold_at(counts, share);
+            above.fold_at(counts, share);
         }
     }
 }

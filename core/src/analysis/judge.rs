@@ -142,6 +142,11 @@ impl Judge {
     /// Multiplies a closed window in. Every window of the rollout goes in once, in their order, each with the share
     /// that was in force in it. A window without requests on a side leaves the evidence as it was.
     pub fn fold(&self, evidence: &mut Evidence, counts: WindowCounts) {
+        self.fold_at(evidence, counts, counts.share());
+    }
+
+    /// The same with a share from 0 to 1 that need not be whole hundredths of a percent.
+    pub(super) fn fold_at(&self, evidence: &mut Evidence, counts: WindowCounts, share: f64) {
         let judged = match self.form {
             Form::Absolute { .. } => counts.canary.requests > 0,
             Form::Window {} | Form::Event {} => counts.is_comparable(),
@@ -149,7 +154,7 @@ impl Judge {
         evidence.totals.add(&counts, judged);
         let processes = evidence.processes.get_or_insert_with(|| Box::new(self.begin()));
         if judged {
-            processes.fold(&counts);
+            processes.fold(&counts, share);
         }
     }
 

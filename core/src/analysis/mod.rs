@@ -24,6 +24,7 @@ mod evidence;
 mod explain;
 mod judge;
 mod power;
+mod replay;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -36,4 +37,5 @@ pub use evidence::{Evidence, Totals};
 pub use explain::{Assumption, Explanation, Sides};
 pub use judge::{Ending, Judge, Verdict};
 pub use power::{Power, Traffic};
+pub use replay::{EProcessSpec, Judged, WindowRecord};
 pub use spec::{BlackoutSpec, Form, JudgeSpec, OnInconclusive};

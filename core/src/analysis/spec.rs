@@ -151,10 +151,14 @@ impl JudgeSpec {
             }
             form => form,
         };
+        let before = at.faults.len();
         let window = at.span("window", self.window.as_ref(), Span::seconds(10));
+        let readable = at.faults.len() == before;
         let burst = at.span("burst", self.burst.as_ref(), Span::seconds(10));
         let warmup = at.span("warmup", self.warmup.as_ref(), Span::seconds(10));
-        if window == Span::ZERO {
+        if !readable {
+            // Nothing more can be said of it.
+        } else if window == Span::ZERO {
             at.fault("window", "must be longer than nothing".to_owned());
         } else if window < burst {
             at.fault("window", format!("{window} must not be under burst, {burst}: a burst would count twice"));

@@ -25,6 +25,7 @@ mod outcome;
 mod outlier;
 mod placeholder;
 pub mod probe;
+mod replay;
 mod rules;
 mod spec;
 mod status;
@@ -34,7 +35,8 @@ mod watcher;
 
 pub use machine::{CheckMachine, Transition};
 pub use outcome::{Outcome, Verdict};
-pub use outlier::{Comparison, OutlierRules, Tally};
+pub use outlier::{Comparison, OutlierRules, OutlierSpec, Tally};
+pub use replay::{CheckRecord, Standing};
 pub use rules::{Check, Intervals, Rules, State};
 pub use spec::{CheckSpec, ProbeSpec};
 pub use status::StatusSet;

@@ -5,7 +5,67 @@
 
 use std::collections::BTreeMap;
 
-use crate::time::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Fault, Result};
+use crate::time::{Span, SpanText};
+
+/// What a user says about outliers. Everything has a default, and the defaults are Envoy's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields)]
+pub struct OutlierSpec {
+    /// Fewer members than this with enough requests are not compared; 5 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_members: Option<u32>,
+    /// Members with fewer requests than this are neither compared nor set aside; 100 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_requests: Option<u64>,
+    /// How many standard deviations below the mean the limit lies, to thousandths; 1.9 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviations: Option<f64>,
+    /// How many percent of the members may be set aside at once, one always; 10 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_percent: Option<u32>,
+    /// How long a member is set aside the first time, and n times as long the n-th time; `30s` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<SpanText>,
+    /// The longest that a member is set aside, never less than `base`; `5m` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<SpanText>,
+}
+
+impl OutlierSpec {
+    /// The rules that it means.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Invalid`] with every fault.
+    pub fn validate(&self) -> Result<OutlierRules> {
+        let mut faults = Vec::new();
+        let default = OutlierRules::default();
+        let deviations = self.deviations.unwrap_or(f64::from(default.stdev_thousandths) / 1_000.0);
+        if !(0.0..=100.0).contains(&deviations) {
+            faults.push(Fault::new("/deviations", format!("expected 0 to 100: {deviations}")));
+        }
+        let max_percent = self.max_percent.unwrap_or(default.max_percent);
+        if max_percent > 100 {
+            faults.push(Fault::new("/max_percent", format!("expected 0 to 100 percent: {max_percent}")));
+        }
+        let mut span = |field: &str, text: &Option<SpanText>, default| {
+            text.as_ref().map_or(default, |text| text.check(format!("/{field}"), &mut faults))
+        };
+        let rules = OutlierRules {
+            min_members: self.min_members.unwrap_or(default.min_members),
+            min_requests: self.min_requests.unwrap_or(default.min_requests),
+            // In range, once there is no fault.
+            stdev_thousandths: libm::round(deviations * 1_000.0) as u32,
+            max_percent,
+            base: span("base", &self.base, default.base),
+            max: span("max", &self.max, default.max),
+        };
+        if faults.is_empty() { Ok(rules) } else { Err(Error::invalid("outliers", faults)) }
+    }
+}
 
 /// When a member counts as an outlier, and what happens to it then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +99,8 @@ impl Default for OutlierRules {
 }
 
 /// What a member's requests came to within one window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Tally {
     /// Requests that ended.
     pub requests: u64,
@@ -55,7 +116,7 @@ impl Tally {
 }
 
 /// The group's success rates, in percent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The mean of the members' rates, each member alike.
     pub mean: f64,
@@ -122,6 +183,20 @@ mod tests {
         assert_eq!(rules.compare(&quiet), None, "the fifth had too few requests");
         let rules = OutlierRules { min_members: 0, min_requests: 0, ..rules };
         assert_eq!(rules.compare(&group(&[(0, 0)])), None, "no request is no rate");
+    }
+
+    #[test]
+    fn a_spec_gathers_every_fault() {
+        assert_eq!(OutlierSpec::default().validate().unwrap(), OutlierRules::default());
+        let spec = OutlierSpec {
+            deviations: Some(f64::NAN),
+            max_percent: Some(101),
+            base: Some("soon".into()),
+            max: Some("".into()),
+            ..OutlierSpec::default()
+        };
+        let faults: Vec<String> = spec.validate().unwrap_err().faults().iter().map(|f| f.pointer.clone()).collect();
+        assert_eq!(faults, ["/deviations", "/max_percent", "/base", "/max"]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What no one file of the judge can show alone.
 
-mod cases;
 mod fence;
 mod properties;
 mod simulations;

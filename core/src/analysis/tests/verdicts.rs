@@ -243,8 +243,8 @@ fn a_process_refuses_what_it_can_not_use() {
     assert_eq!(faults(law, &[], &[]).faults()[0].pointer, "/points");
     let events = |margin| Law::Events { side: Side::Safe, margin };
     assert_eq!(faults(events(1.0), &[1.0], &[1.0]).faults()[0].pointer, "/points/0");
-    assert_eq!(faults(events(f64::NAN), &[2.0], &[1.0]).faults()[0].pointer, "/law");
-    assert_eq!(faults(Law::AbsoluteEvents { null: 1.0 }, &[0.5], &[1.0]).faults()[0].pointer, "/law");
+    assert_eq!(faults(events(f64::NAN), &[2.0], &[1.0]).faults()[0].pointer, "/law/margin");
+    assert_eq!(faults(Law::AbsoluteEvents { null: 1.0 }, &[0.5], &[1.0]).faults()[0].pointer, "/law/null");
 }
 
 #[test]

@@ -1,4 +1,3 @@
-mod cases;
 mod machine;
 mod properties;
 mod spec;

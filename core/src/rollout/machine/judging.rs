@@ -3,7 +3,7 @@
 use super::advance::Draft;
 use crate::analysis::{Blackout, Ending, Explanation, OnInconclusive, Sides, Verdict, WindowCounts};
 use crate::rollout::event::{Cause, Pause, RolloutEvent};
-use crate::rollout::plan::{FULL, Gate, Move};
+use crate::rollout::plan::{Gate, Move};
 use crate::service::Window;
 
 impl Draft<'_> {
@@ -22,7 +22,7 @@ impl Draft<'_> {
             if counts.canary.requests == 0 {
                 continue;
             }
-            if self.is_biased(window) || is_lopsided(&counts) {
+            if self.is_biased(window) || counts.is_lopsided() {
                 self.push(RolloutEvent::WindowLeftOut { number });
                 continue;
             }
@@ -139,40 +139,5 @@ impl Draft<'_> {
     fn is_biased(&self, window: &Window) -> bool {
         let held = self.state.held.as_ref().is_some_and(|hold| hold.biased && window.to > hold.since);
         held || self.state.last_biased.is_some_and(|(from, to)| window.to > from && window.from < to)
-    }
-}
-
-/// Whether the new version got more of the requests than the draw can explain (six standard deviations of the
-/// binomial): then the old one was not there for its share, which is seen even when no driver watched. Only request
-/// counts are looked at, no errors, so that leaving the window out favours neither side.
-fn is_lopsided(counts: &WindowCounts) -> bool {
-    if counts.share >= FULL {
-        return false;
-    }
-    let (new, share) = (counts.canary.requests as f64, counts.share());
-    let all = new + counts.stable.requests as f64;
-    let excess = new - share * all;
-    excess > 0.0 && excess * excess > 36.0 * share * (1.0 - share) * all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::SideCounts;
-
-    #[test]
-    fn more_requests_than_the_draw_explains_are_not_judged() {
-        let counts = |canary, stable, share| WindowCounts {
-            canary: SideCounts::new(canary, 0),
-            stable: SideCounts::new(stable, 0),
-            share,
-        };
-        // At 10 % of 1,000 one standard deviation is 9.5 requests.
-        assert!(!is_lopsided(&counts(156, 844, 1_000)));
-        assert!(is_lopsided(&counts(158, 842, 1_000)));
-        assert!(!is_lopsided(&counts(0, 1_000, 1_000)), "fewer is no harm");
-        assert!(!is_lopsided(&counts(1_000, 0, 10_000)), "all traffic by design");
-        assert!(is_lopsided(&counts(u64::MAX, 0, 1)));
-        assert!(!is_lopsided(&counts(0, 0, 1)));
     }
 }

@@ -4,15 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tidegate::health::{CheckRecord, CheckSpec, OutlierSpec, ProbeSpec, Standing, State, Tally, Verdict};
+use tidegate::time::{Chance, Span, SpanText, Time};
 
-use crate::health::{Check, CheckMachine, CheckSpec, OutlierRules, ProbeSpec, State, Tally, Transition, Verdict};
-use crate::time::{Chance, Span, SpanText, Time};
-
-fn cases() -> Vec<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/health/threshold_cases.json");
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    file["cases"].as_array().unwrap().clone()
-}
+use super::cases;
 
 /// A check without anything that would be ours by default.
 fn bare() -> CheckSpec {
@@ -122,85 +117,98 @@ fn verdict(probe: &str) -> Verdict {
     }
 }
 
+fn replay(spec: &CheckSpec, records: &[CheckRecord]) -> Vec<Standing> {
+    spec.replay(records, Some(Time(0)), Chance(1)).unwrap()
+}
+
 /// Steps of results, each probed when it is due (or when it would have been, were probing not ended).
 fn run_steps(case: &Value) {
     let (spec, names) = translate(case);
-    let check: Check = spec.validate().unwrap();
-    let mut now = Time(0);
-    let mut machine = CheckMachine::new(check.rules, now, Chance(1));
-    for (i, step) in case["steps"].as_array().unwrap().iter().enumerate() {
-        let context = format!("{} step {i}: {}", case["id"], machine.explain(now));
-        now = machine.due().unwrap_or(now.after(Span::seconds(1)));
-        let transition: Option<Transition> = match step["probe"].as_str().unwrap() {
-            "new_container" => machine.restart(now),
-            probe => machine.observe(verdict(probe), "", now, now),
-        };
+    let steps = case["steps"].as_array().unwrap();
+    let record = |step: &Value| match step["probe"].as_str().unwrap() {
+        "new_container" => CheckRecord::restart(),
+        probe => CheckRecord::result(verdict(probe)),
+    };
+    let standings = replay(&spec, &steps.iter().map(record).collect::<Vec<_>>());
+    assert_eq!(standings.len(), steps.len());
+    for (i, (step, standing)) in steps.iter().zip(standings).enumerate() {
+        let context = format!("{} step {i}: {}", case["id"], standing.explanation);
         if let Some(state) = step["state_after"].as_str() {
-            assert_eq!(names.get(&machine.state()).copied(), Some(state), "{context}");
+            assert_eq!(names.get(&standing.state).copied(), Some(state), "{context}");
         }
         if let Some(open) = step["alert_open_after"].as_bool() {
-            assert_eq!(machine.state() == State::Failing, open, "{context}");
-            let notification = transition.as_ref().and_then(|transition| match (transition.from, transition.to) {
-                (_, State::Failing) => Some("trigger"),
-                (State::Failing, _) => Some("resolve"),
-                _ => None,
-            });
+            assert_eq!(standing.state == State::Failing, open, "{context}");
+            let notification =
+                standing.transitions.first().and_then(|transition| match (transition.from, transition.to) {
+                    (_, State::Failing) => Some("trigger"),
+                    (State::Failing, _) => Some("resolve"),
+                    _ => None,
+                });
             assert_eq!(notification, step["notification"].as_str(), "{context}");
         }
         if let Some(after) = step["next_check_after_ms"].as_u64() {
-            assert_eq!(machine.due(), Some(now.after(Span(after))), "{context}");
+            assert_eq!(standing.due, Some(standing.at.after(Span(after))), "{context}");
         }
     }
 }
 
 fn run_timed(case: &Value) {
     let (spec, names) = translate(case);
-    let mut machine = CheckMachine::new(spec.validate().unwrap().rules, Time(0), Chance(1));
-    for step in case["timed_steps"].as_array().unwrap() {
-        let now = Time(0).after(Span::seconds(step["seconds_since_start"].as_u64().unwrap()));
-        let runs = machine.due().is_some_and(|due| due <= now);
-        assert_eq!(Some(runs), step["probe_runs"].as_bool(), "{}", case["id"]);
-        if runs {
-            machine.observe(verdict(step["probe_would"].as_str().unwrap()), "", now, now);
-        }
-        assert_eq!(names.get(&machine.state()).copied(), step["state_after"].as_str(), "{}", case["id"]);
+    let steps = case["timed_steps"].as_array().unwrap();
+    let record = |step: &Value| {
+        let at = Time(0).after(Span::seconds(step["seconds_since_start"].as_u64().unwrap()));
+        CheckRecord::result(verdict(step["probe_would"].as_str().unwrap())).at(at)
+    };
+    for (step, standing) in steps.iter().zip(replay(&spec, &steps.iter().map(record).collect::<Vec<_>>())) {
+        assert_eq!(Some(standing.was_due), step["probe_runs"].as_bool(), "{}", case["id"]);
+        assert_eq!(names.get(&standing.state).copied(), step["state_after"].as_str(), "{}", case["id"]);
     }
 }
 
-/// What an answer means.
+/// What an answer means: the state to which one such answer leads.
 fn run_map(case: &Value) {
-    let verdict = if let Some(status) = case["http_status"].as_u64() {
-        let spec = ProbeSpec::Http {
+    let (probe, record) = if let Some(status) = case["http_status"].as_u64() {
+        let probe = ProbeSpec::Http {
             url: "http://127.0.0.1:1/".to_owned(),
             pass: Some(vec!["200-299".to_owned()]),
             warn: vec!["429".to_owned()],
             fail_now: Vec::new(),
         };
-        spec.verdict_of_status(u16::try_from(status).unwrap()).unwrap()
+        (probe, CheckRecord { status: Some(u16::try_from(status).unwrap()), ..CheckRecord::default() })
     } else {
         let code = i32::try_from(case["exit_code"].as_i64().unwrap()).unwrap();
-        let spec = ProbeSpec::Command { argv: vec!["check".to_owned()], warn: vec![1], unknown: vec![] };
-        spec.verdict_of_exit(code).unwrap()
+        let probe = ProbeSpec::Command { argv: vec!["check".to_owned()], warn: vec![1], unknown: vec![] };
+        (probe, CheckRecord { exit_code: Some(code), ..CheckRecord::default() })
     };
-    let name = match verdict {
-        Verdict::Pass => "passing",
-        Verdict::Warn => "warning",
-        Verdict::Fail | Verdict::FailNow => "critical",
-        Verdict::Unknown => "unknown",
-    };
-    assert_eq!(Some(name), case["expected_state"].as_str(), "{}", case["id"]);
+    let spec = CheckSpec { probe, fall: Some(1), ..bare() };
+    assert_eq!(Some(consul(replay(&spec, &[record])[0].state)), case["expected_state"].as_str(), "{}", case["id"]);
 }
 
-/// The timeout that was written, or 10 s; it is not bound to the interval.
+fn consul(state: State) -> &'static str {
+    match state {
+        State::Passing => "passing",
+        State::Degraded => "warning",
+        State::Failing => "critical",
+        State::Unknown | State::Starting => "unknown",
+    }
+}
+
+/// The timeout that was written, or 10 s; it is not bound to the interval. A probe that took as long passes, and one
+/// that took longer fails.
 fn run_timeout(case: &Value) {
     let seconds = |key: &str| case[key].as_u64().unwrap();
     let configured = Some(seconds("configured_timeout_s")).filter(|s| *s > 0).unwrap_or(10);
     let spec = CheckSpec {
         interval: Some(Span::seconds(seconds("interval_s")).into()),
         timeout: Some(Span::seconds(configured).into()),
+        fall: Some(1),
         ..bare()
     };
-    assert_eq!(spec.validate().unwrap().timeout, Span::seconds(seconds("expected_timeout_s")), "{}", case["id"]);
+    let expected = seconds("expected_timeout_s") * 1_000;
+    for (took, state) in [(expected, State::Passing), (expected + 1, State::Failing)] {
+        let record = CheckRecord { took: Some(Span(took).into()), ..CheckRecord::result(Verdict::Pass) };
+        assert_eq!(replay(&spec, &[record])[0].state, state, "{}", case["id"]);
+    }
 }
 
 /// A heartbeat: results come from outside, and their staying away is a failure.
@@ -211,30 +219,25 @@ fn run_ttl(case: &Value) {
         stale: Some(State::Failing),
         ..bare()
     };
-    let mut machine = CheckMachine::new(spec.validate().unwrap().rules, Time(0), Chance(1));
     let at = |entry: &Value| Time(entry["at_ms"].as_i64().unwrap());
-    let mut beats = case["events"].as_array().unwrap().iter().peekable();
-    for expected in case["expected"].as_array().unwrap() {
-        while let Some(beat) = beats.next_if(|beat| at(beat) <= at(expected)) {
-            machine.tick(at(beat));
-            let verdict = match beat["heartbeat"].as_str().unwrap() {
-                "passing" => Verdict::Pass,
-                "warning" => Verdict::Warn,
-                "critical" => Verdict::FailNow,
-                other => panic!("unheard-of heartbeat {other}"),
-            };
-            machine.observe(verdict, "said the heartbeat", at(beat), at(beat));
-        }
-        let transition = machine.tick(at(expected));
-        let name = match machine.state() {
-            State::Passing => "passing",
-            State::Degraded => "warning",
-            State::Failing => "critical",
-            other => panic!("{other:?}"),
+    let beat = |beat: &Value| {
+        let verdict = match beat["heartbeat"].as_str().unwrap() {
+            "passing" => Verdict::Pass,
+            "warning" => Verdict::Warn,
+            "critical" => Verdict::FailNow,
+            other => panic!("unheard-of heartbeat {other}"),
         };
-        assert_eq!(Some(name), expected["state"].as_str(), "{}", case["id"]);
+        CheckRecord { reason: "said the heartbeat".to_owned(), ..CheckRecord::result(verdict).at(at(beat)) }
+    };
+    let beats: Vec<CheckRecord> = case["events"].as_array().unwrap().iter().map(beat).collect();
+    for expected in case["expected"].as_array().unwrap() {
+        let mut records = beats.clone();
+        records.retain(|beat| beat.at <= Some(at(expected)));
+        records.push(CheckRecord::look(at(expected)));
+        let last = replay(&spec, &records).pop().unwrap();
+        assert_eq!(Some(consul(last.state)), expected["state"].as_str(), "{}", case["id"]);
         if expected["keeps_last_output"] == true {
-            assert_eq!(transition.unwrap().reason, "said the heartbeat");
+            assert_eq!(last.transitions[0].reason, "said the heartbeat");
         }
     }
 }
@@ -243,16 +246,16 @@ fn run_ttl(case: &Value) {
 fn run_outlier(case: &Value) {
     let settings = &case["settings"];
     let number = |key: &str| settings[key].as_u64();
-    let small = |key: &str, default: u32| number(key).map_or(default, |n| u32::try_from(n).unwrap());
-    let ours = OutlierRules::default();
-    let rules = OutlierRules {
-        min_members: small("minimum_hosts", ours.min_members),
-        min_requests: number("request_volume").unwrap_or(ours.min_requests),
-        stdev_thousandths: small("success_rate_stdev_factor", ours.stdev_thousandths),
-        max_percent: small("max_ejection_percent", ours.max_percent),
-        base: number("base_ejection_seconds").map_or(ours.base, Span::seconds),
-        max: number("max_ejection_seconds").map_or(ours.max, Span::seconds),
+    let small = |key: &str| number(key).map(|n| u32::try_from(n).unwrap());
+    let spec = OutlierSpec {
+        min_members: small("minimum_hosts"),
+        min_requests: number("request_volume"),
+        deviations: number("success_rate_stdev_factor").map(|n| n as f64 / 1_000.0),
+        max_percent: small("max_ejection_percent"),
+        base: number("base_ejection_seconds").map(|s| Span::seconds(s).into()),
+        max: number("max_ejection_seconds").map(|s| Span::seconds(s).into()),
     };
+    let rules = spec.validate().unwrap();
     if let Some(expected) = case["expected_ejection_seconds"].as_u64() {
         let times = u32::try_from(case["times_ejected"].as_u64().unwrap()).unwrap();
         assert_eq!(rules.aside_for(times), Span::seconds(expected), "{}", case["id"]);
@@ -279,7 +282,7 @@ fn run_outlier(case: &Value) {
 #[test]
 fn results_count_as_they_do_in_six_systems() {
     let mut ran = BTreeMap::new();
-    for case in cases() {
+    for case in cases("health/threshold_cases.json") {
         let system = case["system"].as_str().unwrap().to_owned();
         match system.as_str() {
             "consul_map" => run_map(&case),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value};
-use tidegate::health::CheckSpec;
+use tidegate::analysis::{EProcessSpec, WindowRecord};
+use tidegate::health::{CheckRecord, CheckSpec, OutlierSpec, Tally};
 use tidegate::pipeline::PipelineSpec;
 use tidegate::{Command, Outcome};
 
@@ -72,6 +73,11 @@ pub(crate) fn collect() -> Result<Vec<Item>, String> {
     input.subschema_for::<PipelineSpec>();
     input.subschema_for::<CheckSpec>();
     input.subschema_for::<Command>();
+    input.subschema_for::<EProcessSpec>();
+    input.subschema_for::<WindowRecord>();
+    input.subschema_for::<CheckRecord>();
+    input.subschema_for::<OutlierSpec>();
+    input.subschema_for::<Tally>();
     let mut output = SchemaSettings::draft2020_12().for_serialize().into_generator();
     output.subschema_for::<Outcome>();
     let mut items = BTreeMap::new();

@@ -71,6 +71,31 @@ export interface BlackoutSpecOn {
  */
 export type BlackoutSpec = BlackoutSpecOff | BlackoutSpecOn
 
+/**
+ * One thing that is recorded of a check: a result, a restart of what is checked, or, with neither, a mere look
+ * at the time.
+ */
+export interface CheckRecord {
+  /**
+   * When; of a result, when its probe was started. In milliseconds since 1970. By default a result's probe was
+   * started when it was due (after probing has ended, an interval after the record before), and all else
+   * happened with the record before.
+   */
+  at?: Time | null
+  /** Or the exit code of a command: the check says what it means. */
+  exit_code?: number | null
+  /** Why, in one line. */
+  reason?: string
+  /** What is checked was started anew. */
+  restarted?: boolean
+  /** Or the status that an HTTP probe was answered with: the check says what it means. */
+  status?: number | null
+  /** How long the probe took; nothing by default. Longer than the check's timeout is a failure. */
+  took?: SpanText | null
+  /** What the result said. */
+  verdict?: Verdict | null
+}
+
 /** A check: a probe, how often it runs, and how its results count. */
 export interface CheckSpec {
   /** Failures in a row that make it degraded; by default none do. */
@@ -190,6 +215,16 @@ export interface CommandAbort {
 /** A command to a run. */
 export type Command = CommandCancel | CommandResolve | CommandPromote | CommandPause | CommandResume | CommandAbort
 
+/** An e-process as data. */
+export interface EProcessSpec {
+  /** How a window's counts become a factor. */
+  law: Law
+  /** The grid: bets, ratios or rates, as the law has them. */
+  points: number[]
+  /** One positive number for each point, scaled to add up to 1; equal ones by default. */
+  weights?: number[] | null
+}
+
 /** A text. It is recorded with the definition: not for secrets. */
 export interface EnvValueText {
   kind: 'text'
@@ -293,6 +328,55 @@ export interface JudgeSpec {
   window?: SpanText | null
 }
 
+/**
+ * Window form. Points: bets f in (0, 1). With X = k_c / (k_c + k_s) and θ = θ(margin), harm: 1 + f(X − θ)/θ,
+ * safe: 1 − f(X − θ)/(1 − θ). Valid however errors cling together within a window.
+ */
+export interface LawBetting {
+  kind: 'betting'
+  /** The ratio of rates at the edge of the null; 1 by default. */
+  margin?: number
+  /** What large evidence speaks for; harm by default. */
+  side?: Side
+}
+
+/**
+ * Event form. Points: ratios r above 1. With θ₁ = θ(margin·r) for harm, θ(margin/r) for safe: (θ₁/θ)^k_c ((1 −
+ * θ₁)/(1 − θ))^k_s. Valid only when errors are independent of each other.
+ */
+export interface LawEvents {
+  kind: 'events'
+  /** The ratio of rates at the edge of the null; 1 by default. */
+  margin?: number
+  /** What large evidence speaks for; harm by default. */
+  side?: Side
+}
+
+/**
+ * Absolute form in windows, of the canary alone. Points: bets f in (0, 1). Harm: 1 + f(k/n − p0)/p0, safe: 1 −
+ * f(k/n − p0)/(1 − p0).
+ */
+export interface LawAbsoluteBetting {
+  kind: 'absolute_betting'
+  /** The rate p0 at the edge of the null. */
+  null: number
+  /** What large evidence speaks for; harm by default. */
+  side?: Side
+}
+
+/**
+ * Absolute form by events, of the canary alone. Points: rates q in (0, 1), above p0 for harm and below it for
+ * safety: (q/p0)^k ((1 − q)/(1 − p0))^(n−k). Valid only when errors are independent of each other.
+ */
+export interface LawAbsoluteEvents {
+  kind: 'absolute_events'
+  /** The rate p0 at the edge of the null. */
+  null: number
+}
+
+/** How one window's counts become a factor of E, at one point (a bet, a ratio or a rate) of a grid. */
+export type Law = LawBetting | LawEvents | LawAbsoluteBetting | LawAbsoluteEvents
+
 /** One thing that a step waits for. */
 export interface NeedSpec {
   /** The step that it waits for. */
@@ -323,6 +407,22 @@ export interface Outcome {
   status: Status
   /** Every step, by name. */
   steps: Record<string, StepOutcome>
+}
+
+/** What a user says about outliers. Everything has a default, and the defaults are Envoy's. */
+export interface OutlierSpec {
+  /** How long a member is set aside the first time, and n times as long the n-th time; `30s` by default. */
+  base?: SpanText | null
+  /** How many standard deviations below the mean the limit lies, to thousandths; 1.9 by default. */
+  deviations?: number | null
+  /** The longest that a member is set aside, never less than `base`; `5m` by default. */
+  max?: SpanText | null
+  /** How many percent of the members may be set aside at once, one always; 10 by default. */
+  max_percent?: number | null
+  /** Fewer members than this with enough requests are not compared; 5 by default. */
+  min_members?: number | null
+  /** Members with fewer requests than this are neither compared nor set aside; 100 by default. */
+  min_requests?: number | null
 }
 
 /**
@@ -493,6 +593,23 @@ export interface ServeSpec {
 }
 
 /**
+ * What large evidence speaks for.
+ *
+ * `harm`: The canary is worse than the null allows.
+ *
+ * `safe`: The canary is better than the null says.
+ */
+export type Side = 'harm' | 'safe'
+
+/** What was counted on one side. */
+export interface SideCounts {
+  /** Of these the bad ones. More than `requests` count as `requests`. */
+  errors: number
+  /** Requests that were routed to this side in the window and have ended. */
+  requests: number
+}
+
+/**
  * A duration as a user wrote it, such as `"30s"`. It is checked with the rest of the spec, so that a bad one is
  * reported together with every other fault.
  */
@@ -632,6 +749,33 @@ export interface StrategySpecBlueGreen {
 /** In which moves the new version takes over. */
 export type StrategySpec = StrategySpecCanary | StrategySpecBlueGreen
 
+/** What a member's requests came to within one window. */
+export interface Tally {
+  /** Requests that ended. */
+  requests: number
+  /** Of these the good ones. */
+  successes: number
+}
+
+/** An instant: milliseconds since 1970-01-01T00:00:00Z. */
+export type Time = number
+
+/**
+ * What one result says, before it is counted.
+ *
+ * `pass`: As it should be.
+ *
+ * `warn`: It works, and complains. Counts as a pass; the state that it leads to is degraded.
+ *
+ * `fail`: It does not work.
+ *
+ * `fail_now`: It does not work and won't by asking again: failing at once, whatever the threshold.
+ *
+ * `unknown`: Nothing was learnt: the prober was not permitted, lacked something, or broke. Neither pass nor
+ * fail.
+ */
+export type Verdict = 'pass' | 'warn' | 'fail' | 'fail_now' | 'unknown'
+
 /**
  * How a step that another one waits for must have ended. It looks at that step alone, not at what that one
  * waited for.
@@ -644,6 +788,16 @@ export type StrategySpec = StrategySpecCanary | StrategySpecBlueGreen
  */
 export type When = 'success' | 'failure' | 'done'
 
+/** One recorded window. */
+export interface WindowRecord {
+  /** The release that is judged. */
+  canary: SideCounts
+  /** The canary's assigned share of the requests of both, 0 to 1; by default the share that it got. */
+  share?: number | null
+  /** What it is compared with; nothing for the absolute forms. */
+  stable?: SideCounts
+}
+
 /**
  * By type and field, what a field holds if it is not handed on as it is: a duration, or a type of this table (itself or
  * in a list; with a star, in an object whose names are the user's).
@@ -651,13 +805,17 @@ export type When = 'success' | 'failure' | 'done'
 export const fields = {
   ActionSpec: { env: 'EnvValue*', grace: 'SpanText', release: 'Release', revert: 'RevertSpec', rollout: 'RolloutSpec' },
   BlackoutSpec: {},
+  CheckRecord: { took: 'SpanText' },
   CheckSpec: { failing_interval: 'SpanText', falling_interval: 'SpanText', initial_delay: 'SpanText', interval: 'SpanText', max_age: 'SpanText', probe: 'ProbeSpec', rising_interval: 'SpanText', start_interval: 'SpanText', start_period: 'SpanText', timeout: 'SpanText' },
   Command: { answer: 'StepAnswer' },
+  EProcessSpec: { law: 'Law' },
   EnvValue: {},
   Form: {},
   JudgeSpec: { blackout: 'BlackoutSpec', burst: 'SpanText', form: 'Form', warmup: 'SpanText', window: 'SpanText' },
+  Law: {},
   NeedSpec: {},
   Outcome: { steps: 'StepOutcome*' },
+  OutlierSpec: { base: 'SpanText', max: 'SpanText' },
   PipelineSpec: { steps: 'StepSpec' },
   ProbeSpec: {},
   Release: {},
@@ -665,8 +823,11 @@ export const fields = {
   RevertSpec: { keep_old: 'SpanText', progress_deadline: 'SpanText' },
   RolloutSpec: { judge: 'JudgeSpec', keep_old: 'SpanText', progress_deadline: 'SpanText', serve: 'ServeSpec', strategy: 'StrategySpec' },
   ServeSpec: { drain: 'SpanText', grace: 'SpanText', ready: 'CheckSpec', request_timeout: 'SpanText' },
+  SideCounts: {},
   StepAnswer: {},
   StepOutcome: {},
   StepSpec: { action: 'ActionSpec', after: 'NeedSpec', deadline: 'SpanText', retry: 'RetrySpec', timeout: 'SpanText' },
   StrategySpec: { bake: 'SpanText' },
+  Tally: {},
+  WindowRecord: { canary: 'SideCounts', stable: 'SideCounts' },
 } as const

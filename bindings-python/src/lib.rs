@@ -5,6 +5,7 @@ mod call;
 mod engine;
 mod error;
 mod host;
+mod replay;
 mod run;
 mod watch;
 
@@ -23,5 +24,11 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(attach::leave, module)?)?;
     module.add_function(wrap_pyfunction!(engine::outcome_error, module)?)?;
     module.add_function(wrap_pyfunction!(engine::supervise, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_process, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_judge, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_check, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::compare_members, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::most_aside, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::aside_for, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

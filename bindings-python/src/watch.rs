@@ -104,14 +104,18 @@ impl Drop for Watch {
     }
 }
 
-/// The spec's only probe is the function. The core's specs are data and know no functions, so a probe that is never
-/// built stands in its place while the rest is checked.
-fn function_check(spec: &str, function: Py<PyAny>, caller: Caller) -> Result<(Check, Arc<dyn Probe>)> {
-    let mut spec: Value = parse(spec, "the check")?;
+/// Reads a check. The core's specs are data and know no functions: where a function is the probe, the spec has none, and
+/// one that is never built stands in its place.
+pub(crate) fn check_spec(text: &str) -> Result<CheckSpec> {
+    let mut spec: Value = parse(text, "the check")?;
     if let Some(fields) = spec.as_object_mut() {
-        fields.insert("probe".to_owned(), json!({"kind": "command", "argv": ["function"]}));
+        fields.entry("probe").or_insert_with(|| json!({"kind": "command", "argv": ["function"]}));
     }
-    let check = parse::<CheckSpec>(&spec.to_string(), "the check")?.validate()?;
+    parse(&spec.to_string(), "the check")
+}
+
+fn function_check(spec: &str, function: Py<PyAny>, caller: Caller) -> Result<(Check, Arc<dyn Probe>)> {
+    let check = check_spec(spec)?.validate()?;
     let function = Arc::new(function);
     let run = Arc::new(move || {
         let (caller, function) = (caller.clone(), Arc::clone(&function));

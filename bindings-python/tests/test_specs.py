@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tidegate
-from tidegate import _check, _outcome, _pipeline, _rollout, _spec
+from tidegate import _check, _outcome, _pipeline, _replay, _rollout, _spec
 
 # The class, the spec, fields that only the class has, fields that only the spec has.
 PAIRS: list[tuple[Any, Any, set[str], set[str]]] = [
@@ -27,6 +27,12 @@ PAIRS: list[tuple[Any, Any, set[str], set[str]]] = [
     (_check.Check, _spec.CheckSpec, set(), set()),
     (_check.HttpProbe, _spec.ProbeSpecHttp, {"pass_"}, {"kind", "pass"}),
     (_check.TcpProbe, _spec.ProbeSpecTcp, set(), {"kind"}),
+    (_replay.CheckRecord, _spec.CheckRecord, set(), set()),
+    (_replay.EProcess, _spec.EProcessSpec, {"side", "margin", "null"}, set()),
+    (_replay.Outliers, _spec.OutlierSpec, set(), set()),
+    (_replay.SideCounts, _spec.SideCounts, set(), set()),
+    (_replay.Tally, _spec.Tally, set(), set()),
+    (_replay.WindowRecord, _spec.WindowRecord, set(), set()),
     (_check.CommandProbe, _spec.ProbeSpecCommand, set(), {"kind"}),
     (_outcome.Outcome, _spec.Outcome, {"_text"}, set()),
     (_outcome.StepOutcome, _spec.StepOutcome, set(), set()),
@@ -54,6 +60,7 @@ def test_step_options_are_those_of_the_spec() -> None:
         (_outcome.Status, _spec.Status),
         (_outcome.StepStatus, _spec.StepStatus),
         (_check.State, _spec.State),
+        (_check.Verdict, _spec.Verdict),
         (_pipeline.When, _spec.When),
     ],
 )

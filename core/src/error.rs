@@ -73,6 +73,25 @@ impl Fault {
     }
 }
 
+/// Reads the JSON text of a list. Every item is looked at, so that all that is wrong is reported together.
+///
+/// # Errors
+/// [`Kind::Invalid`] when it is no list, or with a fault for each item that can't be read, such as `/windows/3` where
+/// `name` is `windows`.
+pub fn read_list<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<Vec<T>> {
+    let items: Vec<serde_json::Value> = serde_json::from_str(text)
+        .map_err(|error| Error::new(Kind::Invalid, format!("can't read the {name}")).because(error))?;
+    let mut faults = Vec::new();
+    let mut read = Vec::with_capacity(items.len());
+    for (i, item) in items.into_iter().enumerate() {
+        match serde_json::from_value(item) {
+            Ok(item) => read.push(item),
+            Err(error) => faults.push(Fault::new(format!("/{name}/{i}"), error.to_string())),
+        }
+    }
+    if faults.is_empty() { Ok(read) } else { Err(Error::invalid(format_args!("the list of {name}"), faults)) }
+}
+
 /// What happened, where, and what to do about it.
 pub struct Error(Box<Inner>);
 
@@ -245,6 +264,15 @@ mod tests {
     fn reports_faults_together() {
         let error = Error::invalid("pipeline \"p\"", vec![Fault::new("/steps/0", "a"), Fault::new("/steps/1", "b")]);
         assert_eq!(error.to_string(), "pipeline \"p\" has 2 faults\n  /steps/0: a\n  /steps/1: b");
+    }
+
+    #[test]
+    fn a_list_is_read_to_its_end() {
+        assert_eq!(read_list::<u8>("[1, 2]", "parts").unwrap(), [1, 2]);
+        let error = read_list::<u8>(r#"[-1, 2, "3", 256]"#, "parts").unwrap_err();
+        let places: Vec<&str> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(places, ["/parts/0", "/parts/2", "/parts/3"]);
+        assert_eq!(read_list::<u8>("{}", "parts").unwrap_err().kind(), Kind::Invalid);
     }
 
     #[test]

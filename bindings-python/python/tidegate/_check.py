@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from ._to_spec import Duration, fields_of
 
 if TYPE_CHECKING:
+    import datetime
+
     from . import _spec as spec
+    from ._replay import CheckRecord, Standing
     from ._watch import Watch
 
 __all__ = ["Check", "CommandProbe", "HttpProbe", "Probe", "Result", "State", "TcpProbe", "Verdict", "command", "http", "tcp"]
@@ -158,3 +161,18 @@ class Check:
         from ._watch import Watch
 
         return Watch(self)
+
+    def replay(
+        self, records: Iterable[CheckRecord | Verdict], *, start: datetime.datetime | None = None, seed: int = 0
+    ) -> list[Standing]:
+        """How this check stands after each of the records, by the machine that runs live: what other thresholds would have
+        made of recorded results. A verdict alone is a result of a probe that was started when it was due.
+
+        The check starts at ``start``: by default with the first record, or in 1970 when that has no time of its own.
+        ``seed`` decides the jitter. A result counts whenever it came, unless probing had not begun or had ended by then.
+
+        Raises ``Invalid`` with everything that is wrong with the check or with the records.
+        """
+        from ._replay import standings
+
+        return standings(self, records, start, seed)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Claim", "Damage", "Outcome", "RunRow", "Service", "Status", "StepOutcome", "StepStatus", "Verified"]
 
 T = TypeVar("T")
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
+MILLISECOND = datetime.timedelta(milliseconds=1)
+FIRST = (datetime.datetime.min.replace(tzinfo=datetime.UTC) - EPOCH) // MILLISECOND
+LAST = (datetime.datetime.max.replace(tzinfo=datetime.UTC) - EPOCH) // MILLISECOND
 Status = Literal["succeeded", "failed", "cancelled", "asking"]
 """How a run ended; ``asking``: it stopped and asks, see ``Run.resolve``."""
 StepStatus = Literal["waiting", "running", "asking", "succeeded", "failed", "skipped", "cancelled"]
@@ -230,5 +234,5 @@ def verified_from(text: str) -> Verified:
 
 
 def time_from(milliseconds: int) -> datetime.datetime:
-    """An instant from milliseconds since 1970."""
-    return datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(milliseconds=milliseconds)
+    """An instant from milliseconds since 1970; past what a ``datetime`` can say, the last or first one that it can."""
+    return EPOCH + min(max(milliseconds, FIRST), LAST) * MILLISECOND

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -11,6 +11,7 @@ from ._to_spec import Duration, fields_of, plain
 if TYPE_CHECKING:
     from . import _spec as spec
     from ._check import Check
+    from ._replay import Judged, WindowRecord
 
 __all__ = ["Absolute", "Blackout", "BlueGreen", "Canary", "Release", "Revert", "Sequential", "Serve"]
 
@@ -127,6 +128,26 @@ class Sequential:
         if self.blackout is not None:
             fields["blackout"] = self.blackout.to_spec() if self.blackout else {"kind": "off"}
         return cast("spec.JudgeSpec", fields)
+
+    def replay(
+        self,
+        windows: Iterable[WindowRecord],
+        *,
+        canary: str = "canary",
+        stable: str = "stable",
+        replicas: int | None = None,
+    ) -> list[Judged]:
+        """What this judge says after each of the recorded windows, by the code that judges a rollout: the verdict, and
+        when. A rollout ends with the first verdict of harm; a replay goes on to the last window. The blackout guard looks at
+        readings of about a second and not at windows: it has no part in this.
+
+        ``canary`` and ``stable`` name the versions in sentences; ``replicas`` says how many instances the canary had.
+
+        Raises ``Invalid`` with everything that is wrong with the judge or with the windows.
+        """
+        from ._replay import judged
+
+        return judged(self, windows, canary, stable, replicas)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ __all__ = [
     "BlackoutSpec",
     "BlackoutSpecOff",
     "BlackoutSpecOn",
+    "CheckRecord",
     "CheckSpec",
     "Command",
     "CommandAbort",
@@ -24,6 +25,7 @@ __all__ = [
     "CommandPromote",
     "CommandResolve",
     "CommandResume",
+    "EProcessSpec",
     "EnvValue",
     "EnvValueSecret",
     "EnvValueText",
@@ -34,9 +36,15 @@ __all__ = [
     "Guarantee",
     "Jitter",
     "JudgeSpec",
+    "Law",
+    "LawAbsoluteBetting",
+    "LawAbsoluteEvents",
+    "LawBetting",
+    "LawEvents",
     "NeedSpec",
     "OnInconclusive",
     "Outcome",
+    "OutlierSpec",
     "Output",
     "PipelineSpec",
     "ProbeSpec",
@@ -49,6 +57,8 @@ __all__ = [
     "RevertSpec",
     "RolloutSpec",
     "ServeSpec",
+    "Side",
+    "SideCounts",
     "SpanText",
     "State",
     "Status",
@@ -62,7 +72,11 @@ __all__ = [
     "StrategySpec",
     "StrategySpecBlueGreen",
     "StrategySpecCanary",
+    "Tally",
+    "Time",
+    "Verdict",
     "When",
+    "WindowRecord",
 ]
 
 Guarantee: TypeAlias = Literal["idempotent", "once"]
@@ -113,6 +127,14 @@ PromoteSpec: TypeAlias = Literal["auto", "manual"]
 ``manual``: A person or program, with the command ``promote``.
 """
 
+Side: TypeAlias = Literal["harm", "safe"]
+"""What large evidence speaks for.
+
+``harm``: The canary is worse than the null allows.
+
+``safe``: The canary is better than the null says.
+"""
+
 SpanText: TypeAlias = str
 """A duration as a user wrote it, such as ``"30s"``. It is checked with the rest of the spec, so that a bad
 one is reported together with every other fault.
@@ -160,6 +182,24 @@ StepStatus: TypeAlias = Literal["waiting", "running", "asking", "succeeded", "fa
 ``skipped``: It did not run.
 
 ``cancelled``: It was cancelled.
+"""
+
+Time: TypeAlias = int
+"""An instant: milliseconds since 1970-01-01T00:00:00Z."""
+
+Verdict: TypeAlias = Literal["pass", "warn", "fail", "fail_now", "unknown"]
+"""What one result says, before it is counted.
+
+``pass``: As it should be.
+
+``warn``: It works, and complains. Counts as a pass; the state that it leads to is degraded.
+
+``fail``: It does not work.
+
+``fail_now``: It does not work and won't by asking again: failing at once, whatever the threshold.
+
+``unknown``: Nothing was learnt: the prober was not permitted, lacked something, or broke. Neither pass nor
+fail.
 """
 
 When: TypeAlias = Literal["success", "failure", "done"]
@@ -236,6 +276,30 @@ class BlackoutSpecOn(TypedDict):
     """How many canary requests make a reading; 20 by default."""
     stable: NotRequired[float | None]
     """The stable side is well while its share of bad ones, 0 to 1, is under this; 0.05 by default."""
+
+
+class CheckRecord(TypedDict):
+    """One thing that is recorded of a check: a result, a restart of what is checked, or, with neither, a mere
+    look at the time.
+    """
+
+    at: NotRequired[Time | None]
+    """When; of a result, when its probe was started. In milliseconds since 1970. By default a result's probe
+    was started when it was due (after probing has ended, an interval after the record before), and all else
+    happened with the record before.
+    """
+    exit_code: NotRequired[int | None]
+    """Or the exit code of a command: the check says what it means."""
+    reason: NotRequired[str]
+    """Why, in one line."""
+    restarted: NotRequired[bool]
+    """What is checked was started anew."""
+    status: NotRequired[int | None]
+    """Or the status that an HTTP probe was answered with: the check says what it means."""
+    took: NotRequired[SpanText | None]
+    """How long the probe took; nothing by default. Longer than the check's timeout is a failure."""
+    verdict: NotRequired[Verdict | None]
+    """What the result said."""
 
 
 class CheckSpec(TypedDict):
@@ -360,6 +424,17 @@ class CommandAbort(TypedDict):
     """The rollout's step."""
 
 
+class EProcessSpec(TypedDict):
+    """An e-process as data."""
+
+    law: Law
+    """How a window's counts become a factor."""
+    points: list[float]
+    """The grid: bets, ratios or rates, as the law has them."""
+    weights: NotRequired[list[float] | None]
+    """One positive number for each point, scaled to add up to 1; equal ones by default."""
+
+
 class EnvValueText(TypedDict):
     """A text. It is recorded with the definition: not for secrets."""
 
@@ -442,6 +517,52 @@ class JudgeSpec(TypedDict):
     """The length of a window; ``10s`` by default, and never under ``burst``."""
 
 
+class LawBetting(TypedDict):
+    """Window form. Points: bets f in (0, 1). With X = k_c / (k_c + k_s) and θ = θ(margin), harm: 1 + f(X −
+    θ)/θ, safe: 1 − f(X − θ)/(1 − θ). Valid however errors cling together within a window.
+    """
+
+    kind: Literal["betting"]
+    margin: NotRequired[float]
+    """The ratio of rates at the edge of the null; 1 by default."""
+    side: NotRequired[Side]
+    """What large evidence speaks for; harm by default."""
+
+
+class LawEvents(TypedDict):
+    """Event form. Points: ratios r above 1. With θ₁ = θ(margin·r) for harm, θ(margin/r) for safe: (θ₁/θ)^k_c
+    ((1 − θ₁)/(1 − θ))^k_s. Valid only when errors are independent of each other.
+    """
+
+    kind: Literal["events"]
+    margin: NotRequired[float]
+    """The ratio of rates at the edge of the null; 1 by default."""
+    side: NotRequired[Side]
+    """What large evidence speaks for; harm by default."""
+
+
+class LawAbsoluteBetting(TypedDict):
+    """Absolute form in windows, of the canary alone. Points: bets f in (0, 1). Harm: 1 + f(k/n − p0)/p0,
+    safe: 1 − f(k/n − p0)/(1 − p0).
+    """
+
+    kind: Literal["absolute_betting"]
+    null: float
+    """The rate p0 at the edge of the null."""
+    side: NotRequired[Side]
+    """What large evidence speaks for; harm by default."""
+
+
+class LawAbsoluteEvents(TypedDict):
+    """Absolute form by events, of the canary alone. Points: rates q in (0, 1), above p0 for harm and below it
+    for safety: (q/p0)^k ((1 − q)/(1 − p0))^(n−k). Valid only when errors are independent of each other.
+    """
+
+    kind: Literal["absolute_events"]
+    null: float
+    """The rate p0 at the edge of the null."""
+
+
 class NeedSpec(TypedDict):
     """One thing that a step waits for."""
 
@@ -462,6 +583,23 @@ class Outcome(TypedDict):
     """How it ended."""
     steps: dict[str, StepOutcome]
     """Every step, by name."""
+
+
+class OutlierSpec(TypedDict):
+    """What a user says about outliers. Everything has a default, and the defaults are Envoy's."""
+
+    base: NotRequired[SpanText | None]
+    """How long a member is set aside the first time, and n times as long the n-th time; ``30s`` by default."""
+    deviations: NotRequired[float | None]
+    """How many standard deviations below the mean the limit lies, to thousandths; 1.9 by default."""
+    max: NotRequired[SpanText | None]
+    """The longest that a member is set aside, never less than ``base``; ``5m`` by default."""
+    max_percent: NotRequired[int | None]
+    """How many percent of the members may be set aside at once, one always; 10 by default."""
+    min_members: NotRequired[int | None]
+    """Fewer members than this with enough requests are not compared; 5 by default."""
+    min_requests: NotRequired[int | None]
+    """Members with fewer requests than this are neither compared nor set aside; 100 by default."""
 
 
 class PipelineSpec(TypedDict):
@@ -613,6 +751,15 @@ class ServeSpec(TypedDict):
     """How long a request may take until the first byte of its answer; ``60s`` by default."""
 
 
+class SideCounts(TypedDict):
+    """What was counted on one side."""
+
+    errors: int
+    """Of these the bad ones. More than ``requests`` count as ``requests``."""
+    requests: int
+    """Requests that were routed to this side in the window and have ended."""
+
+
 class StepAnswerDone(TypedDict):
     """It took effect, with this value."""
 
@@ -700,6 +847,26 @@ class StrategySpecBlueGreen(TypedDict):
     """How long it is watched before it is promoted, with the old one warm; not at all by default."""
 
 
+class Tally(TypedDict):
+    """What a member's requests came to within one window."""
+
+    requests: int
+    """Requests that ended."""
+    successes: int
+    """Of these the good ones."""
+
+
+class WindowRecord(TypedDict):
+    """One recorded window."""
+
+    canary: SideCounts
+    """The release that is judged."""
+    share: NotRequired[float | None]
+    """The canary's assigned share of the requests of both, 0 to 1; by default the share that it got."""
+    stable: NotRequired[SideCounts]
+    """What it is compared with; nothing for the absolute forms."""
+
+
 ActionSpec: TypeAlias = ActionSpecCommand | ActionSpecFunction | ActionSpecRollout | ActionSpecRevert
 """What a step does."""
 
@@ -716,6 +883,9 @@ EnvValue: TypeAlias = EnvValueText | EnvValueSecret
 
 Form: TypeAlias = FormWindow | FormEvent | FormAbsolute
 """What is compared, and how errors may cling together."""
+
+Law: TypeAlias = LawBetting | LawEvents | LawAbsoluteBetting | LawAbsoluteEvents
+"""How one window's counts become a factor of E, at one point (a bet, a ratio or a rate) of a grid."""
 
 ProbeSpec: TypeAlias = ProbeSpecHttp | ProbeSpecTcp | ProbeSpecCommand
 """What is probed. Where a check belongs to an instance of a service, ``{host}`` and ``{port}`` stand for its

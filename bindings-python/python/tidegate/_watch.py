@@ -48,6 +48,11 @@ class Transition:
         return f"{said}: {self.reason}" if self.reason else said
 
 
+def transition_from(fields: dict[str, Any]) -> Transition:
+    """A transition as the core wrote it."""
+    return Transition(fields["from"], fields["to"], time_from(fields["at"]), fields["rule"], fields["reason"])
+
+
 class Watch:
     """A check under watch: iterate it, with ``for`` or ``async for``, for its transitions. Probing begins with the first
     iteration and goes on until ``close()``, or the end of a ``with`` block; results that are not read hold it up when
@@ -116,10 +121,7 @@ class Watch:
         return self._native
 
     def _read(self, text: str) -> Transition:
-        fields = json.loads(text)
-        transition = Transition(
-            fields["from"], fields["to"], time_from(fields["at"]), fields["rule"], fields["reason"]
-        )
+        transition = transition_from(json.loads(text))
         self._state = transition.to
         return transition
 

@@ -61,14 +61,18 @@ pub(crate) fn watch(spec: String, name: String, seed: u32, listener: Listener) -
     }
 }
 
-fn begin(spec: &str, name: String, seed: u32, calls: Arc<Calls>) -> tidegate::Result<NativeWatch> {
-    let mut spec: Value = parse(spec, "the check")?;
-    let calls_function = spec.get("probe").is_none();
-    if let (true, Some(fields)) = (calls_function, spec.as_object_mut()) {
-        // A spec has a probe; this one is never run.
-        fields.insert("probe".to_owned(), json!({ "kind": "tcp", "address": "127.0.0.1:1" }));
+/// Reads a check. Where a function is the probe, the spec has none, and one that is never run stands in its place.
+pub(crate) fn check_spec(text: &str) -> tidegate::Result<CheckSpec> {
+    let mut spec: Value = parse(text, "the check")?;
+    if let Some(fields) = spec.as_object_mut() {
+        fields.entry("probe").or_insert_with(|| json!({ "kind": "tcp", "address": "127.0.0.1:1" }));
     }
-    let check = parse::<CheckSpec>(&spec.to_string(), "the check")?.validate()?;
+    parse(&spec.to_string(), "the check")
+}
+
+fn begin(spec: &str, name: String, seed: u32, calls: Arc<Calls>) -> tidegate::Result<NativeWatch> {
+    let calls_function = parse::<Value>(spec, "the check")?.get("probe").is_none();
+    let check = check_spec(spec)?.validate()?;
     let probe: Arc<dyn Probe> = if calls_function {
         Arc::new(FunctionProbe::new(name.clone(), function(name, Arc::clone(&calls)), check.timeout))
     } else {

@@ -4,10 +4,8 @@ import { reply } from './calls.js'
 import { toSpec } from './convert.js'
 import { native, type NativeWatch, unwrap } from './native.js'
 import type { CheckOptions, Probe } from './options.js'
-import type { State } from './spec.js'
-
-/** What one result says. */
-export type Verdict = 'pass' | 'warn' | 'fail' | 'fail_now' | 'unknown'
+import { type CheckRecord, type Standing, standings } from './replay.js'
+import type { State, Verdict } from './spec.js'
 
 /** What a check's function may return: nothing or `true` passes, `false` fails. What it throws fails with that reason. */
 export type Found = boolean | void | { readonly verdict: Verdict; readonly reason?: string }
@@ -81,6 +79,22 @@ export class Check {
       signal?.removeEventListener('abort', stop)
       watch.stop()
     }
+  }
+
+  /**
+   * How this check stands after each of the records, by the machine that runs live: what other thresholds would have made
+   * of recorded results. A verdict alone is a result of a probe that was started when it was due.
+   *
+   * The check starts at `start`: by default with the first record, or in 1970 when that has no time of its own. `seed`
+   * decides the jitter. A result counts whenever it came, unless probing had not begun or had ended by then.
+   *
+   * @throws TidegateError `invalid` with everything that is wrong with the check or with the records.
+   */
+  replay(
+    records: readonly (CheckRecord | Verdict)[],
+    options: { readonly start?: Date; readonly seed?: number } = {},
+  ): Standing[] {
+    return standings(this.toJSON(), records, options)
   }
 }
 

@@ -16,7 +16,7 @@
  * ```
  */
 
-export { Check, type CheckFunction, type Found, type Transition, type Verdict } from './check.js'
+export { Check, type CheckFunction, type Found, type Transition } from './check.js'
 export type { Duration } from './convert.js'
 export {
   Engine,
@@ -60,10 +60,25 @@ export type {
 } from './options.js'
 export { Outcome, type StepOutcome } from './outcome.js'
 export { Pipeline, type PipelineOptions } from './pipeline.js'
+export {
+  type CheckRecord,
+  type Comparison,
+  EProcess,
+  type EProcessOptions,
+  type Explanation,
+  type Judged,
+  type OutlierOptions,
+  Outliers,
+  replay,
+  type SideCounts,
+  type Standing,
+  type Tally,
+  type WindowRecord,
+} from './replay.js'
 export { blueGreen, canary, command, http, sequential, tcp } from './rollout.js'
 export { Run, type Saying, type StepAnswer } from './run.js'
 export { Secret, secret } from './secret.js'
-export type { Release, State, Status, StepStatus, When } from './spec.js'
+export type { Law, OnInconclusive, Release, State, Status, StepStatus, Verdict, When } from './spec.js'
 export {
   type CommandOptions,
   type Context,

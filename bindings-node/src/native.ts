@@ -62,6 +62,12 @@ interface Native {
   open(path: string, options: string, listener: Listener): Promise<Answer<NativeEngine>>
   watch(spec: string, name: string, seed: number, listener: Listener): Answer<NativeWatch>
   failure(outcome: string): NativeFault | null
+  replayProcess(spec: string, windows: string): Answer<string>
+  replayJudge(spec: string, windows: string, sides: string): Promise<Answer<string>>
+  replayCheck(spec: string, records: string, begin: string): Answer<string>
+  compareMembers(spec: string, members: string): Answer<string>
+  mostAside(spec: string, members: string): Answer<string>
+  asideFor(spec: string, times: string): Answer<string>
   supervise(folder: string): NativeFault | null
 }
 

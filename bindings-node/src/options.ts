@@ -200,11 +200,11 @@ export interface Rollout extends RolloutOptions {
 }
 
 /** The core's names of a type's fields. */
-type Names<T> = T extends unknown ? Snake<keyof T & string> : never
+export type Names<T> = T extends unknown ? Snake<keyof T & string> : never
 /** Compiles only if both are the same set of names. */
-type Same<Ours, Core> = [Ours, Core] extends [Core, Ours] ? true : { ours: Exclude<Ours, Core>; core: Exclude<Core, Ours> }
+export type Same<Ours, Core> = [Ours, Core] extends [Core, Ours] ? true : { ours: Exclude<Ours, Core>; core: Exclude<Core, Ours> }
 /** A tuple of `true`. */
-type All<T extends readonly true[]> = T
+export type All<T extends readonly true[]> = T
 
 /** Fails to compile when options and specs drift apart. */
 export type Checked = All<

@@ -105,3 +105,16 @@ async def checks() -> None:
     async with tidegate.Check(probe_later).watch() as watch:
         async for transition in watch:
             print(transition.to, watch.state)
+
+
+def replays() -> None:
+    windows = [tidegate.WindowRecord(tidegate.SideCounts(100, 3), tidegate.SideCounts(900, 0))]
+    judged = tidegate.Sequential(safe=2).replay(windows, canary="v2", stable="v1")
+    assert_type(judged, list[tidegate.Judged])
+    assert_type(judged[0].so_far.canary, tidegate.SideCounts)
+    process = tidegate.EProcess(law="betting", side="safe", margin=2, points=[0.1, 0.7])
+    assert_type(process.replay(windows), list[float])
+    standings = tidegate.Check(probe, fall=2).replay(["pass", tidegate.CheckRecord("fail", "status 503"), "fail"], seed=1)
+    assert_type(standings[0].transitions, tuple[tidegate.Transition, ...])
+    comparison = tidegate.Outliers(min_members=3).compare({"a": tidegate.Tally(100, 99)})
+    assert_type(comparison, tidegate.Comparison | None)

@@ -139,6 +139,18 @@ impl JudgeSpec {
     ///
     /// Takes some milliseconds for each window, most of them for the end of the bake.
     ///
+    /// ```
+    /// use tidegate::analysis::{JudgeSpec, SideCounts, Sides, WindowRecord};
+    ///
+    /// let judge = JudgeSpec { alpha: Some(0.01), ..JudgeSpec::default() };
+    /// let window = WindowRecord::new(SideCounts::new(100, 3), SideCounts::new(900, 0));
+    /// let sides = Sides { canary: "v2", stable: "v1", canary_replicas: None };
+    /// let judged = judge.replay(&[window; 4], &sides)?;
+    /// let harm = judged.iter().find(|judged| judged.so_far.verdict == "harm").expect("it is bad");
+    /// assert_eq!(harm.after.to_string(), "30s");
+    /// # Ok::<(), tidegate::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`crate::error::Kind::Invalid`] with every fault of the judge and of the windows.
     pub fn replay(&self, windows: &[WindowRecord], sides: &Sides<'_>) -> Result<Vec<Judged>> {

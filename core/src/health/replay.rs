@@ -107,6 +107,21 @@ impl CheckSpec {
     /// with the first record (1970, when that has no time), and `chance` decides the jitter. A result counts whenever it came, unless probing had not
     /// begun or had ended by then, so that records of one check say what others would have made of them.
     ///
+    /// ```
+    /// use tidegate::health::{CheckRecord, CheckSpec, ProbeSpec, State, Verdict::{Fail, Pass}};
+    /// use tidegate::time::Chance;
+    ///
+    /// let records = [Pass, Fail, Fail, Pass, Fail].map(CheckRecord::result);
+    /// let alarms = |fall| {
+    ///     let check = CheckSpec { fall: Some(fall), ..CheckSpec::new(ProbeSpec::tcp("127.0.0.1:80")) };
+    ///     let standings = check.replay(&records, None, Chance(1))?;
+    ///     let transitions = standings.iter().flat_map(|standing| &standing.transitions);
+    ///     Ok::<usize, tidegate::Error>(transitions.filter(|transition| transition.to == State::Failing).count())
+    /// };
+    /// assert_eq!([alarms(1)?, alarms(2)?, alarms(3)?], [2, 1, 0]);
+    /// # Ok::<(), tidegate::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`crate::error::Kind::Invalid`] with every fault of the check and of the records.
     pub fn replay(&self, records: &[CheckRecord], start: Option<Time>, chance: Chance) -> Result<Vec<Standing>> {

@@ -78,20 +78,21 @@ setup_tools() {
         [ "$(id -u)" = 0 ] || die "Node $NODE_AT_LEAST or later is needed: $(node_version)"
         printf '%s\n' "$NODE_WHEEL" >"$CARGO_TARGET_DIR/node-requirements.txt"
         setup_venv venv-node "$CARGO_TARGET_DIR/node-requirements.txt"
-        PATH=$CARGO_TARGET_DIR/venv-node/bin:$PATH
-        mend_npm || die "npm can't be found in $NODE_WHEEL"
+        PATH=$(wheel_node):$PATH || die "can't find node in $NODE_WHEEL"
         at_least "$(node_version)" $NODE_AT_LEAST || die "Node $NODE_AT_LEAST or later is needed: $(node_version)"
     fi
 }
 
-# A wheel holds no links: the npm and npx beside its node are copies that don't find the rest of theirs.
-mend_npm() {
+# The folder of the node in the wheel. (What the wheel installs as a program starts that one as a child, which a kill
+# does not reach.) A wheel holds no links: its npm and npx are copies that don't find the rest of theirs, until mended.
+wheel_node() {
     local bin name
-    bin=$(dirname "$(node -p process.execPath)") || return
+    bin=$(dirname "$("$CARGO_TARGET_DIR/venv-node/bin/node" -p process.execPath)") || return
     for name in npm npx; do
         [ -f "$bin/../lib/node_modules/npm/bin/$name-cli.js" ] || return
         ln -sf "../lib/node_modules/npm/bin/$name-cli.js" "$bin/$name" || return
     done
+    printf '%s\n' "$bin"
 }
 
 # setup_venv NAME REQUIREMENTS: a virtual environment under target, made again when what it should hold changes.

@@ -255,6 +255,11 @@ async fn send(
             (None, Some(head)) => head.again(),
             (None, None) => return Err(Unanswered::Failed),
         };
+        lease.upstream().suspect();
+        // Of a reused connection nobody can tell (see `suspect`), and what was cut on this side is nobody's fault.
+        if !reused && !lease.upstream().is_cut() {
+            ticket.blame();
+        }
         // Only what may have reached an instance uses up a repetition: the request itself may be what kills instances.
         if written {
             left = left.checked_sub(1).ok_or(Unanswered::Failed)?;
@@ -270,14 +275,10 @@ async fn send(
             let again = shared.read(|table| table.again(version, &tried));
             lease = match again {
                 Some(other) if !tried.iter().any(|tried| Arc::ptr_eq(tried, other.upstream())) => other,
-                // No other one of this version. What was never sent may go to another version, but the version drawn
-                // has failed it.
-                _ if refused => {
-                    ticket.spoil();
-                    shared
-                        .read(|table| with_chance(|chance| table.elsewhere(version, chance)))
-                        .ok_or(Unanswered::Failed)?
-                }
+                // No other one of this version: what was never sent may go to another version.
+                _ if refused => shared
+                    .read(|table| with_chance(|chance| table.elsewhere(version, chance)))
+                    .ok_or(Unanswered::Failed)?,
                 Some(same) => same,
                 None => return Err(Unanswered::Failed),
             };
@@ -293,7 +294,7 @@ async fn attempt(
     mut request: Request<Upload>,
     reuse: bool,
 ) -> Result<(Response<Incoming>, Option<Sender>), Failed> {
-    let mut pooled = reuse;
+    let mut pooled = reuse && !upstream.is_suspect();
     loop {
         while let Some(mut sender) = if pooled { upstream.take(config) } else { None } {
             // Ready means that the connection's task has seen the last answer's end and no end of the connection.

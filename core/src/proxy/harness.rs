@@ -31,6 +31,8 @@ pub(super) enum Manner {
     Cut,
     /// Reads the request and closes without an answer.
     Mute,
+    /// Is mute to every so manieth request, good to all others.
+    Flaky(u64),
     /// Sends bytes as they are, whatever is asked, and closes.
     Raw(&'static str),
     /// Says the status at once and sends a chunk every 10 ms for ever.
@@ -104,12 +106,13 @@ async fn talk(
     let mut answered = 0;
     loop {
         let Some(message) = Message::read(&mut stream, false).await? else { return Ok(()) };
-        counted.fetch_add(1, Ordering::SeqCst);
+        let asked = counted.fetch_add(1, Ordering::SeqCst) + 1;
         *seen.lock().unwrap() = message.head.clone();
         let head = format!("content-length: {}\r\nx-version: {version}\r\n\r\n", version.len());
         let good = format!("HTTP/1.1 200 OK\r\n{head}{version}");
         match manner {
-            Manner::Good | Manner::CloseAfter(_) => stream.write_all(good.as_bytes()).await?,
+            Manner::Flaky(n) if asked.is_multiple_of(n) => return Ok(()),
+            Manner::Good | Manner::Flaky(_) | Manner::CloseAfter(_) => stream.write_all(good.as_bytes()).await?,
             Manner::Slow(wait) => {
                 tokio::time::sleep(wait).await;
                 stream.write_all(good.as_bytes()).await?;

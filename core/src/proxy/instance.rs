@@ -21,6 +21,9 @@ use super::body::Upload;
 use super::config::{Config, Drained, Instance};
 use super::meter::lock;
 
+/// How many requests go out on new connections after one that failed. See [`Upstream::suspect`].
+const SUSPECT: u64 = 1_000;
+
 /// The sending half of a connection to an instance.
 pub(super) struct Sender {
     half: SendRequest<Upload>,
@@ -75,6 +78,8 @@ pub(super) struct Upstream {
     in_flight: AtomicU64,
     /// It gets no new requests, and keeps no connections.
     leaving: AtomicBool,
+    /// How many more requests go out on new connections.
+    suspected: AtomicU64,
     /// Told when the last request of a leaving instance has ended.
     idle: Notify,
     pool: Mutex<VecDeque<(Instant, Sender)>>,
@@ -87,6 +92,7 @@ impl Upstream {
             instance,
             in_flight: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
+            suspected: AtomicU64::new(0),
             idle: Notify::new(),
             pool: Mutex::default(),
             tasks: Mutex::default(),
@@ -124,6 +130,25 @@ impl Upstream {
         }
     }
 
+    /// Whether what was under way was cut on this side.
+    pub(super) fn is_cut(&self) -> bool {
+        lock(&self.tasks).closed
+    }
+
+    /// A request failed. If that was on a connection used before, it may be that the instance closed it, being idle, in
+    /// the moment in which the request was written, or that it fails requests: nobody can tell. On a new connection one
+    /// can. So the next requests go out on new ones, where one failure begins the count anew: an instance that fails
+    /// one request in 200 or more stays there nearly always, and one that closes idle connections is blamed for nothing.
+    pub(super) fn suspect(&self) {
+        self.suspected.store(SUSPECT, Ordering::Relaxed);
+    }
+
+    /// Whether the next request must go out on a new connection.
+    pub(super) fn is_suspect(&self) -> bool {
+        let next = |left: u64| left.checked_sub(1);
+        self.suspected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
     /// Cuts all that is under way. Nothing can be begun afterwards.
     pub(super) fn cut(&self) -> Drained {
         let (connections, tunnels) = {
@@ -156,7 +181,7 @@ impl Upstream {
         let surplus = {
             let mut pool = lock(&self.pool);
             // Under the lock: `leave` either sees this connection or is seen here.
-            if self.is_leaving() || sender.is_closed() || limit == 0 {
+            if self.is_leaving() || sender.is_closed() || limit == 0 || self.suspected.load(Ordering::Relaxed) > 0 {
                 return;
             }
             #[allow(clippy::disallowed_methods, reason = "the age of a real connection")]

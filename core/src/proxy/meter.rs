@@ -25,6 +25,7 @@ pub(super) struct Meter {
     pub(super) abandoned: AtomicU64,
     pub(super) ended: AtomicU64,
     pub(super) retries: AtomicU64,
+    pub(super) blamed: AtomicU64,
     pub(super) late: AtomicU64,
     latency: [Mutex<Option<Histogram<u32>>>; SHARDS],
 }
@@ -38,6 +39,7 @@ impl Meter {
             abandoned: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            blamed: AtomicU64::new(0),
             late: AtomicU64::new(0),
             latency: std::array::from_fn(|_| Mutex::new(None)),
         }
@@ -92,6 +94,7 @@ impl Meter {
             errors,
             abandoned: self.abandoned.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
+            blamed: self.blamed.load(Ordering::Relaxed),
             late: self.late.load(Ordering::Relaxed),
             latency: latency.unwrap_or_default(),
         }
@@ -124,12 +127,15 @@ pub struct VersionStats {
     pub in_flight: u64,
     /// Requests that got an answer, or that failed.
     pub requests: u64,
-    /// Of these the bad ones.
+    /// Of these the bad ones, as clients got them.
     pub errors: u64,
     /// Requests that the client left (or broke) before the first byte of the answer.
     pub abandoned: u64,
     /// How often a request was sent again.
     pub retries: u64,
+    /// Requests that are bad in windows and readings though no client got an error: a try failed at an instance of this
+    /// version, and another one made up for it, or the client left meanwhile.
+    pub blamed: u64,
     /// Requests that had no answer when their window was handed out, and so are in no window.
     pub late: u64,
     /// The time from routing to the first byte of the answer.

@@ -225,7 +225,9 @@ impl Proxy {
     /// one window's end to the next one's begin there may be a gap; their numbers have none, unless windows were lost:
     /// the last 4,096 are kept.
     ///
-    /// Bad are: status 500 and above, refused, reset or cut connections, time-outs. Not counted are requests routed
+    /// Bad are: status 500 and above, refused, reset or cut connections, time-outs; also when the client got a good
+    /// answer from another try ([`VersionStats::blamed`](super::VersionStats::blamed)), unless the failed one was on
+    /// a connection used before, which the instance may have closed for its idleness, or was cut by a drain. Not counted are requests routed
     /// while any instance that could be drawn was in its warm-up, and those that no instance was ready for. An upgraded connection is one request that ended
     /// with its upgrade. A request that broke off or overran its own body counts as abandoned,
     /// and so does one that could not be sent because the proxy had no port or file handle left.

@@ -107,7 +107,8 @@ enum Phase {
 }
 
 /// One request in the counts, from its routing to its end. Dropped without an answer it was abandoned; dropped with
-/// one, the answer has ended, or the client left in its middle, which is nobody's fault.
+/// one, the answer has ended, or the client left in its middle, which is nobody's fault. Dropped without an answer after a
+/// try that failed, it failed for the judge.
 pub(super) struct Ticket {
     epoch: Arc<Epoch>,
     /// None: routed while somebody warmed, which the judge must not see. Guards must: readings and the meter have it.
@@ -115,7 +116,11 @@ pub(super) struct Ticket {
     slot: usize,
     meter: Arc<Meter>,
     phase: Phase,
+    /// The client got a bad answer or none.
     bad: bool,
+    /// A try failed, whatever the client got from the next one. The judge counts this like `bad`: a version that fails
+    /// now and then would else hide behind the tries that make up for it.
+    blamed: bool,
     routed: Instant,
 }
 
@@ -130,7 +135,7 @@ impl Ticket {
         meter.routed.fetch_add(1, Ordering::AcqRel);
         #[allow(clippy::disallowed_methods, reason = "the latency of a real request")]
         let routed = Instant::now();
-        Ticket { epoch, cell, slot, meter, phase: Phase::Waiting, bad: false, routed }
+        Ticket { epoch, cell, slot, meter, phase: Phase::Waiting, bad: false, blamed: false, routed }
     }
 
     /// The request was sent again.
@@ -138,9 +143,9 @@ impl Ticket {
         self.meter.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The version drawn could not serve it, whatever another one's answer will be.
-    pub(super) fn spoil(&mut self) {
-        self.bad = true;
+    /// A try failed, and that is the fault of the version drawn, whatever the answer to the next one will be.
+    pub(super) fn blame(&mut self) {
+        self.blamed = true;
     }
 
     /// The answer's head is here.
@@ -157,7 +162,7 @@ impl Ticket {
         if let Some(cell) = &self.cell {
             let in_time = cell.update(self.slot, |counts, under_way| {
                 counts.requests += 1;
-                counts.errors += u64::from(self.bad);
+                counts.errors += u64::from(self.bad || self.blamed);
                 under_way.waiting -= 1;
                 under_way.streaming += 1;
             });
@@ -172,7 +177,7 @@ impl Ticket {
             Phase::Streaming if !self.bad => {
                 self.bad = true;
                 self.meter.errors.fetch_add(1, Ordering::Release);
-                if let Some(cell) = &self.cell {
+                if let Some(cell) = self.cell.as_ref().filter(|_| !self.blamed) {
                     cell.update(self.slot, |counts, _| counts.errors += 1);
                 }
             }
@@ -188,21 +193,25 @@ impl Drop for Ticket {
         if phase == Phase::Waiting {
             self.meter.abandoned.fetch_add(1, Ordering::Relaxed);
         }
-        let abandoned = phase == Phase::Waiting;
+        let abandoned = phase == Phase::Waiting && !self.blamed;
+        let bad = self.bad || self.blamed;
+        self.meter.blamed.fetch_add(u64::from(self.blamed && !self.bad), Ordering::Relaxed);
         if let Some(ended) = lock(&self.epoch.ended).get_mut(self.slot) {
             ended.abandoned += u64::from(abandoned);
             ended.requests += u64::from(!abandoned);
-            ended.errors += u64::from(!abandoned && self.bad);
+            ended.errors += u64::from(!abandoned && bad);
         }
         let Some(cell) = &self.cell else { return };
         let in_time = cell.update(self.slot, |counts, under_way| {
-            if abandoned {
-                counts.abandoned += 1;
-                under_way.waiting -= 1;
-            } else {
+            if phase != Phase::Waiting {
                 under_way.streaming -= 1;
+                return;
             }
+            counts.abandoned += u64::from(abandoned);
+            counts.requests += u64::from(!abandoned);
+            counts.errors += u64::from(!abandoned);
+            under_way.waiting -= 1;
         });
-        self.meter.late.fetch_add(u64::from(abandoned && !in_time), Ordering::Relaxed);
+        self.meter.late.fetch_add(u64::from(phase == Phase::Waiting && !in_time), Ordering::Relaxed);
     }
 }

@@ -102,7 +102,8 @@ pub struct Trouble {
 pub struct Counts {
     /// Requests routed in the window that have ended, without those that the client left before the first byte.
     pub requests: u64,
-    /// Of these the bad ones: status 500 and above from the instance, refused, reset, cut or timed out.
+    /// Of these the bad ones: status 500 and above from the instance, refused, reset, cut or timed out; also
+    /// when another try made up for it.
     pub errors: u64,
     /// Requests that the client left before the first byte of the answer.
     pub abandoned: u64,

@@ -228,8 +228,9 @@ impl Proxy {
     /// Bad are: status 500 and above, refused, reset or cut connections, time-outs; also when the client got a good
     /// answer from another try ([`VersionStats::blamed`](super::VersionStats::blamed)), unless the failed one was on
     /// a connection used before, which the instance may have closed for its idleness, or was cut by a drain. Not counted are requests routed
-    /// while any instance that could be drawn was in its warm-up, and those that no instance was ready for. An upgraded connection is one request that ended
-    /// with its upgrade. A request that broke off or overran its own body counts as abandoned,
+    /// while any instance that could be drawn was in its warm-up or a version with a share had no instance ready, as the
+    /// counted share would not be the assigned one, and those that no instance was ready for. An upgraded connection is
+    /// one request that ended with its upgrade. A request that broke off or overran its own body counts as abandoned,
     /// and so does one that could not be sent because the proxy had no port or file handle left.
     pub fn windows(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
@@ -237,7 +238,8 @@ impl Proxy {
     }
 
     /// Readings with a number above `after`, oldest first, at most `limit`: about one a second, with what ended in that
-    /// time among requests that were routed in the epoch in force, warm-up included. Seconds in which nothing ended are left out.
+    /// time among requests that were routed in the epoch in force, those included that no window counts. Seconds in which
+    /// nothing ended are left out.
     pub fn readings(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.readings(after, limit))

@@ -34,7 +34,8 @@ pub(super) struct Table {
     pub(super) meters: BTreeMap<String, Arc<Meter>>,
     ready: Vec<Ready>,
     total: u64,
-    /// When the last of those that can be drawn has its warm-up behind it; nothing is judged before.
+    /// When the last of those that can be drawn has its warm-up behind it; nothing is judged before. Never, while a
+    /// version with a share has nobody who could be drawn.
     warm: Time,
 }
 
@@ -111,7 +112,9 @@ impl Table {
         for (slot, (name, weight)) in epoch.weights.iter().enumerate() {
             let meter = self.meters.entry(name.clone()).or_insert_with(|| Arc::new(Meter::new())).clone();
             let upstreams: Vec<Arc<Upstream>> = self.of(name).cloned().collect();
-            if *weight > 0 && !upstreams.is_empty() {
+            if *weight > 0 && upstreams.is_empty() {
+                self.warm = Time(i64::MAX);
+            } else if *weight > 0 {
                 self.total += u64::from(*weight);
                 let warm = upstreams.iter().map(|upstream| upstream.instance.ready_at.after(epoch.measure.warmup));
                 self.warm = warm.fold(self.warm, Time::max);
@@ -137,7 +140,8 @@ impl Table {
     /// under way.
     ///
     /// While any instance that can be drawn is warming, no side counts for the judge. To leave out only what goes to the
-    /// instance that warms would shift the counted share away from the assigned one, which the judge tests against.
+    /// instance that warms would shift the counted share away from the assigned one, which the judge tests against; so
+    /// does a version with a share and nobody ready, whose requests all go to the others.
     pub(super) fn draw(&self, now: Time, chance: &mut Chance) -> Option<Routed> {
         let point = chance.below(self.total);
         let ready = self.ready.iter().find(|ready| point < ready.upto)?;
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counted_share_is_the_assigned_one_whoever_warms() {
+    fn the_counted_share_is_the_assigned_one_whoever_warms_or_is_away() {
         let mut table = Table::new(Time(0));
         let measure = Measure { window: Span::seconds(1), warmup: Span::seconds(10) };
         table.route(Weights::from([("new".into(), 1_000), ("old".into(), 9_000)]), 1, measure, Time(0));
@@ -283,6 +287,13 @@ mod tests {
         assert_eq!(counted(&table, Time(80_000)).1, 20_000);
         table.remove("g");
         assert_eq!(counted(&table, Time(80_000)).1, 30_000);
+
+        // While a version has a share and nobody ready, its requests go to the other one, and none counts.
+        table.upstreams["a"].leave();
+        table.rebuild();
+        assert_eq!(counted(&table, Time(80_000)).1, 30_000);
+        table.add(instance("a", "new"));
+        assert_eq!(counted(&table, Time(80_000)).1, 40_000);
     }
 
     #[test]

@@ -111,7 +111,7 @@ enum Phase {
 /// try that failed, it failed for the judge.
 pub(super) struct Ticket {
     epoch: Arc<Epoch>,
-    /// None: routed while somebody warmed, which the judge must not see. Guards must: readings and the meter have it.
+    /// None: routed while somebody warmed or was away, which the judge must not see. Guards must: readings and the meter have it.
     cell: Option<Arc<Cell>>,
     slot: usize,
     meter: Arc<Meter>,

@@ -123,6 +123,6 @@ pub struct Window {
     /// The shares that were in force.
     pub weights: Weights,
     /// What was counted, by version. A window leaves out what was routed while an instance that could be drawn was in
-    /// its warm-up, a reading does not.
+    /// its warm-up, or a version with a share had none; a reading does not.
     pub counts: BTreeMap<String, Counts>,
 }

@@ -49,9 +49,13 @@ impl Traffic {
             })
             .collect();
         let total: u64 = sides.iter().map(|(_, weight, ..)| weight).sum();
-        // While anybody warms, neither side counts: the counted share must be the assigned one.
+        // While anybody warms or is away, neither side counts: the counted share must be the assigned one.
         let warm = |at: &Time| from.since(*at) >= desired.measure.warmup;
-        let warm = sides.iter().all(|(_, _, ready, _)| ready.iter().all(warm));
+        let away = desired
+            .weights
+            .iter()
+            .any(|(version, weight)| *weight > 0 && !sides.iter().any(|(other, ..)| *other == version));
+        let warm = !away && sides.iter().all(|(_, _, ready, _)| ready.iter().all(warm));
         let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
         for _ in 0..if total > 0 { rate } else { 0 } {
             let mut at = chance.below(total);

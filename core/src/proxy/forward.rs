@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, Entry, HOST, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::http::{request, response};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::body::{Answer, Download, Flow, Progress, Upload};
 use super::config::{Config, Reuse};
 use super::headers;
-use super::instance::{Lease, Sender, Upstream};
+use super::instance::{Lease, Sender, Unsent, Upstream};
 use super::server::{Client, Shared, with_chance};
 use super::table::Routed;
 use super::ticket::Ticket;
@@ -51,6 +51,8 @@ struct Failed {
     refused: bool,
     /// It went out on a connection that was used before.
     reused: bool,
+    /// A part of an answer came.
+    heard: bool,
     /// There was none for want of something on the proxy's side.
     ours: bool,
 }
@@ -108,6 +110,12 @@ pub(super) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
         shared.unrouted.fetch_add(1, Ordering::Relaxed);
         return reply(StatusCode::SERVICE_UNAVAILABLE, shared.why_not(), false);
     };
+    // Clients of HTTP/1.0 need not say what host they mean, HTTP/1.1 must: then it is the instance's own.
+    if let Entry::Vacant(host) = parts.headers.entry(HOST)
+        && let Ok(address) = HeaderValue::from_str(&lease.upstream().instance.address.to_string())
+    {
+        host.insert(address);
+    }
     let twice = matches!(
         parts.method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
@@ -245,9 +253,13 @@ async fn send(
             Ok((response, sender)) => return Ok((response, sender, lease)),
             Err(failed) => failed,
         };
-        let Failed { request: unsent, refused, reused, ours } = failed;
+        let Failed { request: unsent, refused, reused, heard, ours } = failed;
         if ours {
             return Err(Unanswered::Exhausted);
+        }
+        // What began to answer has acted on the request.
+        if heard {
+            return Err(Unanswered::Failed);
         }
         let written = unsent.is_none();
         request = match (unsent, &head) {
@@ -303,18 +315,18 @@ async fn attempt(
             }
             match sender.send(request).await {
                 Ok(answered) => return Ok(answered),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Failed { request: None, refused: false, reused: true, ours: false }),
-                },
+                Err(Unsent { request: Some(unsent), .. }) => request = unsent,
+                Err(Unsent { request, heard }) => {
+                    return Err(Failed { request, refused: false, reused: true, heard, ours: false });
+                }
             }
         }
         let error = match upstream.connect(config).await {
             Ok(sender) => {
                 return match sender.send(request).await {
                     Ok(answered) => Ok(answered),
-                    Err(mut error) => {
-                        Err(Failed { request: error.take_message(), refused: false, reused: false, ours: false })
+                    Err(Unsent { request, heard }) => {
+                        Err(Failed { request, refused: false, reused: false, heard, ours: false })
                     }
                 };
             }
@@ -322,7 +334,7 @@ async fn attempt(
         };
         let ours = exhausted(&error);
         if !ours || pooled {
-            return Err(Failed { request: Some(request), refused: true, reused: false, ours });
+            return Err(Failed { request: Some(request), refused: true, reused: false, heard: false, ours });
         }
         // No port or file handle is left: a connection that was used before is better than none.
         pooled = true;

@@ -33,6 +33,8 @@ pub(super) enum Manner {
     Mute,
     /// Is mute to every so manieth request, good to all others.
     Flaky(u64),
+    /// Breaks off in the middle of the head of a connection's second answer.
+    HalfSecond,
     /// Sends bytes as they are, whatever is asked, and closes.
     Raw(&'static str),
     /// Says the status at once and sends a chunk every 10 ms for ever.
@@ -109,10 +111,17 @@ async fn talk(
         let asked = counted.fetch_add(1, Ordering::SeqCst) + 1;
         *seen.lock().unwrap() = message.head.clone();
         let head = format!("content-length: {}\r\nx-version: {version}\r\n\r\n", version.len());
+        if message.head.lines().next().is_some_and(|line| line.ends_with("http/1.1")) && message.field("host").is_none()
+        {
+            return stream.write_all(b"HTTP/1.1 400 No Host\r\ncontent-length: 0\r\n\r\n").await;
+        }
         let good = format!("HTTP/1.1 200 OK\r\n{head}{version}");
         match manner {
             Manner::Flaky(n) if asked.is_multiple_of(n) => return Ok(()),
-            Manner::Good | Manner::Flaky(_) | Manner::CloseAfter(_) => stream.write_all(good.as_bytes()).await?,
+            Manner::HalfSecond if answered == 1 => return stream.write_all(b"HTTP/1.1 200 O").await,
+            Manner::Good | Manner::Flaky(_) | Manner::HalfSecond | Manner::CloseAfter(_) => {
+                stream.write_all(good.as_bytes()).await?
+            }
             Manner::Slow(wait) => {
                 tokio::time::sleep(wait).await;
                 stream.write_all(good.as_bytes()).await?;
@@ -266,9 +275,9 @@ impl Bench {
     }
 
     pub(super) fn add(&self, id: &str, version: &str, server: &Server) {
-        let instance =
-            Instance { id: id.into(), version: version.into(), address: server.address, ready_at: self.clock.now() };
-        self.proxy.add(instance);
+        // Ready for a while: a request that is routed in this very moment counts.
+        let ready_at = Time(self.clock.now().0 - 10_000);
+        self.proxy.add(Instance { id: id.into(), version: version.into(), address: server.address, ready_at });
     }
 
     pub(super) fn route(&self, epoch: u64, weights: &[(&str, u32)]) {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::body::Upload;
 use super::config::{Config, Drained, Instance};
+use super::io::Heard;
 use super::meter::lock;
 
 /// How many requests go out on new connections after one that failed. See [`Upstream::suspect`].
@@ -29,6 +30,16 @@ pub(super) struct Sender {
     half: SendRequest<Upload>,
     /// Closed when the connection's task has ended and all that it held is dropped.
     ended: oneshot::Receiver<()>,
+    /// Bytes that the instance has sent on it.
+    heard: Arc<AtomicU64>,
+}
+
+/// A request without an answer.
+pub(super) struct Unsent {
+    /// The request, when not a byte of it was written.
+    pub(super) request: Option<Request<Upload>>,
+    /// Bytes came after it was sent: a part of an answer, or nonsense.
+    pub(super) heard: bool,
 }
 
 impl Sender {
@@ -49,16 +60,22 @@ impl Sender {
     pub(super) async fn send(
         mut self,
         request: Request<Upload>,
-    ) -> Result<(Response<Incoming>, Option<Sender>), TrySendError<Request<Upload>>> {
+    ) -> Result<(Response<Incoming>, Option<Sender>), Unsent> {
+        let heard = self.heard.clone();
+        let before = heard.load(Ordering::Acquire);
+        let unsent = |mut error: TrySendError<Request<Upload>>| Unsent {
+            request: error.take_message(),
+            heard: heard.load(Ordering::Acquire) > before,
+        };
         let answer = self.half.try_send_request(request);
         tokio::pin!(answer);
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map(|answer| (answer, Some(self))),
+            answer = &mut answer => return answer.map(|answer| (answer, Some(self))).map_err(unsent),
             _ = &mut self.ended => {}
         }
         drop(self);
-        answer.await.map(|answer| (answer, None))
+        answer.await.map(|answer| (answer, None)).map_err(unsent)
     }
 }
 
@@ -211,9 +228,10 @@ impl Upstream {
         let address: SocketAddr = self.instance.address;
         let stream = tokio::time::timeout(config.connect_timeout.into(), TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
+        let heard = Arc::new(AtomicU64::new(0));
         let (half, connection) = Builder::new()
             .max_buf_size(config.max_head_bytes.max(8_192))
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Heard::new(stream, heard.clone())))
             .await
             .map_err(std::io::Error::other)?;
         let (ending, ended) = oneshot::channel();
@@ -224,7 +242,7 @@ impl Upstream {
             let _ = connection.with_upgrades().await;
         };
         if self.drive(driven, |tasks| &mut tasks.connections) {
-            Ok(Sender { half, ended })
+            Ok(Sender { half, ended, heard })
         } else {
             Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the instance is gone"))
         }
@@ -319,7 +337,7 @@ mod tests {
             let (socket, _other) = tokio::io::duplex(64);
             let (half, connection) = Builder::new().handshake(TokioIo::new(socket)).await.unwrap();
             let (ending, ended) = oneshot::channel::<()>();
-            let sender = Sender { half, ended };
+            let sender = Sender { half, ended, heard: Arc::default() };
             let there = Arc::new(AtomicU32::new(0));
             let meet = |there: &AtomicU32| {
                 there.fetch_add(1, Ordering::SeqCst);
@@ -344,7 +362,7 @@ mod tests {
                     let Ok(end) = tokio::time::timeout(Duration::from_secs(5), sending).await else {
                         panic!("try {tried}: nobody answers it or hands it back");
                     };
-                    assert!(end.is_err_and(|mut error| error.take_message().is_some()), "it was never sent");
+                    assert!(end.is_err_and(|unsent| unsent.request.is_some()), "it was never sent");
                 }
             }
         }

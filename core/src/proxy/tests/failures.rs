@@ -42,6 +42,11 @@ async fn what_goes_wrong_is_answered_and_counted_once() {
         (Manner::Mute, PUT, (Some(502), BAD, 1)),
         (slow, GET, (Some(504), BAD, 1)),
         (slow, POST, (Some(504), BAD, 1)),
+        // Nor where an answer had begun.
+        (Manner::Raw("nonsense\r\n\r\n"), GET, (Some(502), BAD, 1)),
+        (Manner::Raw("HTTP/1.1 200 OK\r\ncontent-le"), GET, (Some(502), BAD, 1)),
+        (Manner::Raw("H"), GET, (Some(502), BAD, 1)),
+        (Manner::Raw("HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n"), GET, (Some(502), BAD, 1)),
         // Answers that can't be passed on.
         (Manner::Raw("nonsense\r\n\r\n"), POST, (Some(502), BAD, 1)),
         (Manner::Raw("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"), POST, (Some(502), BAD, 1)),
@@ -50,6 +55,14 @@ async fn what_goes_wrong_is_answered_and_counted_once() {
     ] {
         assert_eq!(one(config, manner, request).await, expected, "{request:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_broke_off_on_a_reused_connection_is_the_versions_fault() {
+    let (bench, server) = Bench::with(Config::default(), Manner::HalfSecond).await;
+    let statuses = [ask(bench.at(), GET).await.unwrap().status(), ask(bench.at(), GET).await.unwrap().status()];
+    assert_eq!((statuses, server.connections.load(Ordering::SeqCst)), ([200, 502], 1));
+    assert_eq!(bench.counted(2).await.0["v"], Counts { requests: 2, errors: 1, abandoned: 0 });
 }
 
 #[tokio::test]

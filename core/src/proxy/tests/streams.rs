@@ -162,6 +162,8 @@ async fn old_clients_get_a_body_that_ends_with_the_connection() {
     assert!(all.starts_with("HTTP/1.0 200") || all.starts_with("HTTP/1.1 200"), "{all}");
     assert!(!all.contains("chunked") && all.ends_with("\r\n\r\nab"), "{all}");
     assert!(server.seen().starts_with("get /old http/1.1"), "{}", server.seen());
+    assert!(server.seen().contains(&format!("\r\nhost: {}\r\n", server.address)), "{}", server.seen());
+    assert!(!server.seen().contains("x-forwarded-host"), "nobody asked for that host: {}", server.seen());
 }
 
 #[tokio::test]

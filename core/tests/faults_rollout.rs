@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Site, reason, release, shop, wait_for, wait_for_gate};
-use tidegate::{Command, Pipeline, Rollout, Secret, Status};
+use tidegate::{Command, Pipeline, Release, Rollout, Secret, Status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_crash_loops_goes_back_with_its_last_words() {
@@ -62,7 +62,33 @@ async fn a_port_in_use_and_a_service_that_never_gets_ready_go_back() {
     let rollout = site.quick(Rollout::canary("other", [50.0], "60s")).progress_deadline("3s");
     let outcome = engine.run(&site.ship(rollout, mute)).key("mute").await.unwrap();
     assert_eq!(outcome.status, Status::Failed);
-    assert!(reason(&outcome, "ship").contains("waiting for 1 ready of v1"), "{}", reason(&outcome, "ship"));
+    let said = reason(&outcome, "ship");
+    for part in ["waiting for 1 ready of v1", "v1 is not ready yet: nobody listens", "warming up"] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    engine.close().await.unwrap();
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_can_t_be_started_goes_back_at_once_and_says_where_it_was_looked_for() {
+    let site = Site::new();
+    let engine = site.open().await;
+    site.ship_stable(&engine, "v1").await;
+    let begun = std::time::Instant::now();
+    let typo = Release { command: vec!["pyhton3".to_owned()], ..shop("v2") };
+    let outcome = engine.run(&site.ship(site.canary("60s"), typo)).key("v2").await.unwrap();
+    assert_eq!(outcome.status, Status::Failed);
+    let said = reason(&outcome, "ship");
+    for part in ["v2 rolled back", "v2 could not be started", "pyhton3", "PATH", "/bin"] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(25), "long before the deadline of 50 s: {:?}", begun.elapsed());
+    assert_eq!(engine.service("shop").await.unwrap().unwrap().stable.as_deref(), Some("v1"));
+
+    let lost = Release { command: vec!["./serve".to_owned()], dir: Some("/tmp".to_owned()), ..shop("v3") };
+    let outcome = engine.run(&site.ship(site.canary("60s"), lost)).key("v3").await.unwrap();
+    assert!(reason(&outcome, "ship").contains("/tmp/./serve"), "{}", reason(&outcome, "ship"));
     engine.close().await.unwrap();
     site.end().await;
 }

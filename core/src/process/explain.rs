@@ -29,7 +29,10 @@ pub(super) fn explain(program: &str, dir: Option<&Path>, path: Option<OsString>,
         None if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
             match files.clone().next() {
                 Some((place, _)) => failed(Kind::Invalid, "not a file").with("path", place.display()).because(error),
-                None if program.contains('/') => failed(Kind::NotFound, "no such file").because(error),
+                None if program.contains('/') => {
+                    let place = base.join(program);
+                    failed(Kind::NotFound, "no such file").with("path", place.display()).because(error)
+                }
                 None => failed(Kind::NotFound, "not found in any directory of PATH")
                     .with("PATH", path.to_string_lossy())
                     .help("install it, add its directory to PATH, or write its full path")

@@ -103,13 +103,15 @@ pub struct Seen {
 /// How many of a process's last lines are recorded, and how long each may be in characters.
 const LAST_LINES: usize = 5;
 const LINE_CHARS: usize = 200;
+/// How long the sentence about it may be in characters: one that names the places that were searched is longer.
+const WHAT_CHARS: usize = 500;
 
 impl Seen {
     /// Takes from an observation what decisions rest on.
     pub fn of(observed: &Observed) -> Seen {
         let versions = observed.versions.iter().map(|(version, v)| {
             let trouble = v.trouble.as_ref().map(|trouble| Trouble {
-                what: trouble.what.chars().take(LINE_CHARS).collect(),
+                what: trouble.what.chars().take(WHAT_CHARS).collect(),
                 last_lines: trouble
                     .last_lines
                     .iter()

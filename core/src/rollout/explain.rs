@@ -50,10 +50,10 @@ fn trouble(state: &RolloutState, version: &str) -> String {
     format!("; {version} {}{lines}", trouble.what)
 }
 
-/// The new version's processes end again and again.
+/// The new version's processes end again and again, or can't be started.
 pub(super) fn crashes(state: &RolloutState, restarts: u32) -> String {
     let version = state.version();
-    format!("processes of {version} ended {restarts} times{}", trouble(state, version))
+    format!("{version} was started again {restarts} times{}", trouble(state, version))
 }
 
 /// The service's address is somebody else's.

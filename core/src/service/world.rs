@@ -82,7 +82,7 @@ pub struct ObservedVersion {
     pub running: u32,
     /// Of these, how many may get traffic.
     pub ready: u32,
-    /// How often a process ended by itself and was started again since the version was first desired.
+    /// How often a process was started again, or tried to be, since the version was first desired.
     pub restarts: u32,
     /// The last thing that went wrong.
     pub trouble: Option<Trouble>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::error::Result;
 use crate::health::Check;
 use crate::process::{Command, Event, Exit, Mark};
 use crate::service::{Release, Trouble};
@@ -22,8 +23,9 @@ use super::readiness::{Change, Readiness};
 const LINES: usize = 20;
 /// The longest line that is kept, in characters.
 const LINE: usize = 500;
-/// After how long an instance that was never ready is reported as trouble. It goes on.
-const SLOW: Duration = Duration::from_secs(10);
+/// How often it is told what an instance that is not ready waits for and wrote last, if that changed: a twentieth of
+/// its age, within these bounds. Each time may become an event of a rollout.
+const TELL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// What an instance is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +45,14 @@ pub(super) enum Report {
     Started { again: bool },
     /// It may get traffic here.
     Ready(SocketAddr),
+    /// It runs and is not ready: why, and what it wrote last. May come again with other words.
+    Waiting(Trouble),
     /// It may get no traffic any more, perhaps for a reason that people should see.
     NotReady(Option<Trouble>),
-    /// The process ended by itself, or could not be started.
+    /// The process ended by itself.
     Ended(Trouble),
+    /// No process could be started; `again` after the first try.
+    NotStarted { again: bool, trouble: Trouble },
     /// Nothing more will come: it was told to end and has.
     Gone,
 }
@@ -80,9 +86,18 @@ impl Instance {
         let mut backoff = Backoff::default();
         let mut again = false;
         loop {
-            let (trouble, ready_for) = self.live(again, &mut orders, &reports).await;
+            let life = self.live(again, &mut orders, &reports).await;
+            let (report, ready_for) = match life {
+                Ok((trouble, ready_for)) => (Report::Ended(trouble), ready_for),
+                Err(error) => {
+                    // The help is a line of its own.
+                    let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+                    let trouble = Trouble { what: format!("could not be started: {why}"), last_lines: Vec::new() };
+                    (Report::NotStarted { again, trouble }, Span::ZERO)
+                }
+            };
             again = true;
-            if *orders.borrow() != Order::Run || self.tell(&reports, Report::Ended(trouble)).await.is_err() {
+            if *orders.borrow() != Order::Run || self.tell(&reports, report).await.is_err() {
                 break;
             }
             let until = Instant::now() + Duration::from(backoff.after(ready_for));
@@ -99,37 +114,31 @@ impl Instance {
     }
 
     /// One life, from start to end: why it ended, and how long it was ready.
+    ///
+    /// # Errors
+    /// Nothing could be started.
     async fn live(
         &self,
         again: bool,
         orders: &mut watch::Receiver<Order>,
         reports: &mpsc::Sender<(u64, Report)>,
-    ) -> (Trouble, Span) {
-        let without_lines = |what: String| (Trouble { what, last_lines: Vec::new() }, Span::ZERO);
-        let port = match self.ports.take() {
-            Ok(port) => port,
-            Err(error) => return without_lines(error.to_string()),
-        };
+    ) -> Result<(Trouble, Span)> {
+        let port = self.ports.take()?;
         let command = self.command(port.number());
         let began = Instant::now();
-        let mut running = match command.spawn() {
-            Ok(running) => running,
-            Err(error) => return without_lines(error.to_string()),
-        };
+        let mut running = command.spawn()?;
         let mark = self.mark.clone();
-        let watched = Readiness::new(self.check.as_ref(), running.pid(), mark, port.number(), self.clock.clone());
-        let mut readiness = match watched {
-            Ok(readiness) => readiness,
-            Err(error) => return without_lines(error.to_string()),
-        };
+        let mut readiness =
+            Readiness::new(self.check.as_ref(), running.pid(), mark, port.number(), self.clock.clone())?;
         if self.tell(reports, Report::Started { again }).await.is_err() {
-            return without_lines("the service is gone".to_owned());
+            return Ok((trouble("the service is gone".to_owned(), &VecDeque::new()), Span::ZERO));
         }
         let mut lines = VecDeque::new();
         let mut ended: Option<(Exit, Instant)> = None;
-        let mut stolen = false;
+        let mut stolen = None;
         let (mut ready_since, mut was_ready) = (None::<Instant>, false);
-        let mut slow = Some(began + SLOW);
+        let mut look = began + TELL.0;
+        let mut told = None;
         let mut order = *orders.borrow_and_update();
         if let Order::Stop(grace) = order {
             running.terminate(grace);
@@ -146,6 +155,31 @@ impl Instance {
                     }
                     None
                 }
+                () = sleep_until(look), if ended.is_none() && stolen.is_none() && ready_since.is_none() && order == Order::Run => {
+                    look = Instant::now() + (began.elapsed() / 20).clamp(TELL.0, TELL.1);
+                    let when = if was_ready { "any more" } else { "yet" };
+                    let now = Some(trouble(format!("is not ready {when}: {}", readiness.why()), &lines));
+                    let news = now.clone().filter(|_| now != told);
+                    told = now;
+                    news.map(Report::Waiting)
+                }
+                change = readiness.next(), if ended.is_none() && stolen.is_none() && !matches!(order, Order::Stop(_)) => match change {
+                    Change::Ready => {
+                        (ready_since, was_ready, told) = (Some(Instant::now()), true, None);
+                        Some(Report::Ready(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()))))
+                    }
+                    Change::NotReady(why) => {
+                        ready_since = None;
+                        Some(Report::NotReady(Some(trouble(format!("is not ready any more: {why}"), &lines))))
+                    }
+                    Change::Stolen => {
+                        let why = stolen.insert(readiness.why());
+                        ready_since = None;
+                        running.terminate(self.grace);
+                        Some(Report::NotReady(Some(trouble(why.clone(), &lines))))
+                    }
+                },
+                // The last, since one that writes without end always has something here.
                 event = running.next() => match event {
                     Some(Event::Line(line)) => {
                         if lines.len() == LINES {
@@ -160,29 +194,6 @@ impl Instance {
                     }
                     None => break,
                 },
-                change = readiness.next(), if ended.is_none() && !matches!(order, Order::Stop(_)) => match change {
-                    Change::Ready => {
-                        (ready_since, was_ready) = (Some(Instant::now()), true);
-                        Some(Report::Ready(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()))))
-                    }
-                    Change::NotReady(why) => {
-                        ready_since = None;
-                        Some(Report::NotReady(Some(trouble(format!("not ready any more: {why}"), &lines))))
-                    }
-                    Change::Stolen => {
-                        stolen = true;
-                        ready_since = None;
-                        running.terminate(self.grace);
-                        Some(Report::NotReady(Some(trouble(readiness.why(), &lines))))
-                    }
-                },
-                () = until(slow), if ended.is_none() => {
-                    slow = None;
-                    (!was_ready).then(|| {
-                        let what = format!("not ready {} after its start: {}", Span::from(SLOW), readiness.why());
-                        Report::NotReady(Some(trouble(what, &lines)))
-                    })
-                }
             };
             if let Some(report) = report
                 && self.tell(reports, report).await.is_err()
@@ -191,13 +202,10 @@ impl Instance {
             }
         }
         let (exit, at) = ended.unwrap_or((Exit::Lost, Instant::now()));
-        let what = if stolen {
-            readiness.why()
-        } else {
-            format!("{exit}, {:.1} s after its start", at.duration_since(began).as_secs_f64())
-        };
+        let what = stolen
+            .unwrap_or_else(|| format!("{exit}, {:.1} s after its start", at.duration_since(began).as_secs_f64()));
         let ready_for = ready_since.map_or(Span::ZERO, |since| Span::from(at.saturating_duration_since(since)));
-        (trouble(what, &lines), ready_for)
+        Ok((trouble(what, &lines), ready_for))
     }
 
     fn command(&self, port: u16) -> Command {
@@ -215,18 +223,11 @@ impl Instance {
             .mark(self.mark.clone())
     }
 
-    async fn tell(&self, reports: &mpsc::Sender<(u64, Report)>, report: Report) -> Result<(), ()> {
+    async fn tell(&self, reports: &mpsc::Sender<(u64, Report)>, report: Report) -> std::result::Result<(), ()> {
         reports.send((self.number, report)).await.map_err(drop)
     }
 }
 
 fn trouble(what: String, lines: &VecDeque<String>) -> Trouble {
     Trouble { what, last_lines: lines.iter().cloned().collect() }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

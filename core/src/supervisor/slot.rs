@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::service::{DesiredVersion, Release};
+use crate::service::{DesiredVersion, Release, Trouble};
 use crate::time::Span;
 
 use super::instance::Order;
@@ -20,6 +20,10 @@ pub(super) struct Slot {
     pub(super) running: bool,
     /// Whether it gets traffic.
     pub(super) ready: bool,
+    /// What it waits for while it runs and is not ready.
+    pub(super) waiting: Option<Trouble>,
+    /// Whether it ended, or could not be started, and was neither ready nor waiting since.
+    pub(super) failed: bool,
     /// Whether it is surplus.
     pub(super) leaving: bool,
     /// It leaves with the proxy, which waits for what is under way at it.
@@ -39,6 +43,8 @@ impl Slot {
             orders,
             running: false,
             ready: false,
+            waiting: None,
+            failed: false,
             leaving: false,
             closing: false,
             drain: version.drain,

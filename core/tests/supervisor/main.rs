@@ -261,10 +261,30 @@ async fn one_that_does_not_listen_is_not_ready() {
     until(&client, "running", |report| report.observed.versions["v1"].running == 2).await;
     let said = |report: &Report| {
         let trouble = report.observed.versions["v1"].trouble.as_ref();
-        trouble.is_some_and(|trouble| trouble.what.starts_with("not ready 10s after its start: nobody listens on"))
+        trouble.is_some_and(|trouble| trouble.what.starts_with("is not ready yet: nobody listens on"))
     };
     let report = until(&client, "said so", said).await;
     assert_eq!(ready(&report, "v1"), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_ready_tells_what_it_wrote_last() {
+    let world = World::new();
+    let client = world.driver(1).await;
+    let counts = version("v1", 1, &["sh", "-c", "n=0; while :; do n=$((n+1)); echo step $n; sleep 0.2; done"]);
+    let floods = version("v2", 1, &["yes", "no end"]);
+    client.apply(&desired(1, vec![counts, floods], &[])).await.unwrap();
+    let last = |report: &Report, version: &str| {
+        let trouble = report.observed.versions[version].trouble.clone()?;
+        assert!(trouble.last_lines.len() <= 20, "{trouble:?}");
+        trouble.last_lines.last().cloned()
+    };
+    let first = until(&client, "said", |report| last(report, "v1").is_some()).await;
+    for _ in 0..2 {
+        let before = last(&first, "v1");
+        until(&client, "said more", |report| last(report, "v1") != before).await;
+    }
+    until(&client, "told in a flood", |report| last(report, "v2").as_deref() == Some("no end")).await;
 }
 
 #[tokio::test]

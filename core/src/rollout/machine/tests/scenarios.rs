@@ -118,7 +118,7 @@ fn a_crash_loop_goes_back_with_the_last_lines() {
     assert_eq!(driver.run(200), Outcome::RolledBack);
     let reason = driver.reason();
     assert!(
-        reason.contains("processes of v2 ended ") && reason.contains("exited with code 3: \"no such table\""),
+        reason.contains("v2 was started again ") && reason.contains("exited with code 3: \"no such table\""),
         "{reason}"
     );
 }

@@ -1,5 +1,7 @@
 //! One service: brings its proxy and its instances to the desired state, and keeps them there.
 
+mod hear;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +12,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, Kind, Result};
 use crate::process::Mark;
-use crate::proxy::{Instance as Upstream, Proxy};
-use crate::service::{Desired, DesiredVersion, Observed, ObservedVersion};
-use crate::time::Span;
+use crate::proxy::Proxy;
+use crate::service::{Desired, DesiredVersion, ObservedVersion};
 
 use super::ask::{Ask, Shared};
 use super::desired::{check, config};
 use super::instance::{Instance, Order, Report};
 use super::ports::held;
-use super::protocol::{Report as Answer, WINDOWS};
 use super::slot::Slot;
 
 /// How often an address that can't be listened on is tried again.
@@ -262,112 +262,6 @@ impl Service {
         if let Some(slot) = self.slots.get_mut(&number) {
             slot.leaving = true;
             slot.orders.send_replace(Order::Stop(slot.grace));
-        }
-    }
-
-    async fn hear(&mut self, number: u64, report: Report) {
-        let Some(slot) = self.slots.get_mut(&number) else { return };
-        let version = self.versions.entry(slot.release.version.clone()).or_default();
-        let note = |what: &str| {
-            let log = &self.shared.log;
-            log.note(format_args!(
-                "service {}, version {}, slot {}: {what}",
-                self.name, slot.release.version, slot.place
-            ));
-        };
-        match report {
-            Report::Started { again } => {
-                slot.running = true;
-                version.restarts = version.restarts.saturating_add(u32::from(again));
-                note("started");
-            }
-            Report::Ready(address) if !slot.leaving => {
-                slot.ready = true;
-                note("ready");
-                if let Some(proxy) = &self.proxy {
-                    proxy.add(Upstream {
-                        id: number.to_string(),
-                        version: slot.release.version.clone(),
-                        address,
-                        ready_at: self.shared.clock.now(),
-                    });
-                }
-            }
-            Report::Ready(_) => {}
-            // Dead: what is under way there fails at once, and a drain ends.
-            Report::NotReady(None) => {
-                slot.ready = false;
-                if let Some(proxy) = &self.proxy {
-                    proxy.remove(&number.to_string());
-                }
-            }
-            // A check that fails while it is drained changes nothing.
-            Report::NotReady(Some(_)) if slot.leaving => {}
-            Report::NotReady(Some(trouble)) => {
-                slot.ready = false;
-                if let Some(proxy) = &self.proxy {
-                    // A drain that nobody waits for: no new requests, those under way go on, and it stays known, so
-                    // that they are waited for should it become surplus.
-                    let id = number.to_string();
-                    let _ = tokio::time::timeout(Duration::ZERO, proxy.drain(&id, Span(u64::MAX))).await;
-                }
-                note(&trouble.what);
-                version.trouble = Some(trouble);
-            }
-            Report::Ended(trouble) => {
-                (slot.running, slot.ready) = (false, false);
-                note(&trouble.what);
-                version.trouble = Some(trouble);
-            }
-            Report::Gone => {
-                note("gone");
-                if let Some(proxy) = &self.proxy {
-                    proxy.remove(&number.to_string());
-                }
-                self.slots.remove(&number);
-                self.forget();
-            }
-        }
-    }
-
-    /// Drops what is known of versions that are neither desired nor there.
-    fn forget(&mut self) {
-        let desired = self.desired.as_ref().map(|desired| &desired.versions);
-        let slots = &self.slots;
-        self.versions.retain(|name, _| {
-            desired.is_some_and(|versions| versions.contains_key(name))
-                || slots.values().any(|slot| slot.release.version == *name)
-        });
-    }
-
-    fn observed(&self) -> Observed {
-        let mut versions = self.versions.clone();
-        for slot in self.slots.values() {
-            let version = versions.entry(slot.release.version.clone()).or_default();
-            version.running += u32::from(slot.running);
-            version.ready += u32::from(slot.ready);
-        }
-        Observed {
-            generation: self.desired.as_ref().map_or(0, |desired| desired.generation),
-            epoch: if self.proxy.is_some() { self.epoch } else { 0 },
-            versions,
-            trouble: self.trouble.clone(),
-            cant_listen: self.trouble.is_some(),
-        }
-    }
-
-    fn observe(&self, window: u64, reading: u64, driver: bool) -> Answer {
-        let observed = self.observed();
-        let Some(proxy) = &self.proxy else { return Answer { observed, ..Answer::default() } };
-        // After a supervisor that was killed, numbers go on where the asker's leave off.
-        if driver {
-            proxy.resume_numbers(window, reading);
-        }
-        Answer {
-            observed,
-            address: Some(proxy.address()),
-            windows: proxy.windows(window, WINDOWS),
-            readings: proxy.readings(reading, WINDOWS),
         }
     }
 

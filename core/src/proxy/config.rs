@@ -25,7 +25,8 @@ pub struct Config {
     /// The largest head in bytes, of requests (431) and answers (502); also the size of read and write buffers.
     /// At least 8,192.
     pub max_head_bytes: usize,
-    /// How many clients may be connected at a time, tunnels included; more wait in the listen queue.
+    /// How many clients may be connected at a time, tunnels included; more wait in the listen queue. One that vanishes
+    /// without closing gives its place back about two minutes after its last sign of life.
     pub max_connections: usize,
     /// How often a request of which something was written is sent again, where that is safe (see [`Reuse`]). Refused
     /// connections are not counted: for each request up to eight are tried.

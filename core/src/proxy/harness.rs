@@ -50,6 +50,8 @@ pub(super) struct Server {
     pub(super) connections: Arc<AtomicU64>,
     /// Connections that are open.
     pub(super) open: Arc<AtomicU64>,
+    /// The other side's port of the last connection.
+    pub(super) peer: Arc<AtomicU64>,
     /// The last request's head.
     pub(super) head: Arc<Mutex<String>>,
     task: JoinHandle<()>,
@@ -70,13 +72,16 @@ impl Server {
         let (counted, connected, seen) = (requests.clone(), connections.clone(), head.clone());
         let open = Arc::new(AtomicU64::new(0));
         let opened = open.clone();
+        let peer = Arc::new(AtomicU64::new(0));
+        let from = peer.clone();
         let task = tokio::spawn(async move {
             let mut clients = JoinSet::new();
             loop {
                 tokio::select! {
                     Some(_) = clients.join_next() => {}
                     accepted = listener.accept() => {
-                        let (stream, _) = accepted.unwrap();
+                        let (stream, other) = accepted.unwrap();
+                        from.store(other.port().into(), Ordering::SeqCst);
                         connected.fetch_add(1, Ordering::SeqCst);
                         opened.fetch_add(1, Ordering::SeqCst);
                         let (counted, seen, opened) = (counted.clone(), seen.clone(), opened.clone());
@@ -88,7 +93,7 @@ impl Server {
                 }
             }
         });
-        Server { address, requests, connections, open, head, task }
+        Server { address, requests, connections, open, peer, head, task }
     }
 
     pub(super) fn seen(&self) -> String {

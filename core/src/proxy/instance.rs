@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::body::Upload;
 use super::config::{Config, Drained, Instance};
-use super::io::Heard;
+use super::io::{Heard, set_up};
 use super::meter::lock;
 
 /// How many requests go out on new connections after one that failed. See [`Upstream::suspect`].
@@ -227,7 +227,7 @@ impl Upstream {
     pub(super) async fn connect(self: &Arc<Self>, config: &Config) -> Result<Sender, std::io::Error> {
         let address: SocketAddr = self.instance.address;
         let stream = tokio::time::timeout(config.connect_timeout.into(), TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
+        set_up(&stream)?;
         let heard = Arc::new(AtomicU64::new(0));
         let (half, connection) = Builder::new()
             .max_buf_size(config.max_head_bytes.max(8_192))

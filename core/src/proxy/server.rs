@@ -21,7 +21,7 @@ use super::config::{Config, Drained, Instance};
 use super::forward;
 use super::headers::Peer;
 use super::instance::Upstream;
-use super::io::Patient;
+use super::io::{Patient, set_up};
 use super::meter::{InstanceStats, Stats};
 use super::table::{Routed, Table};
 use crate::error::{Error, Kind, Result};
@@ -354,7 +354,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut closing: watch::
 async fn serve(client: Arc<Client>, stream: TcpStream, mut closing: watch::Receiver<bool>) {
     let config = client.shared.config();
     // A socket that is gone already shows at the first read.
-    let _ = stream.set_nodelay(true);
+    let _ = set_up(&stream);
     let service = service_fn(move |request| {
         let client = client.clone();
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }

@@ -94,6 +94,11 @@ async fn slow_and_huge_heads_end() {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
     assert!(read.is_ok(), "the proxy closes it");
+    let mut kept = connect(bench.at()).await;
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(10), kept.read_to_end(&mut rest)).await;
+    assert!(read.is_ok() && rest.ends_with(b"v"), "and one that is idle after its answer");
+    server.requests.store(0, Ordering::SeqCst);
     let huge = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let answer = send(&bench, huge.as_bytes()).await;
     assert!(answer.is_empty() || answer.contains(" 431 "), "{answer}");

@@ -222,6 +222,42 @@ async fn dropping_the_proxy_ends_all_that_it_carried() {
     }
 }
 
+/// As the kernel tells: the keep-alive timer of a connection between two ports, in hundredths of a second.
+#[cfg(target_os = "linux")]
+fn keep_alive(local: u16, remote: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap(), 16).unwrap();
+        let (timer, left) = fields[5].split_once(':').unwrap();
+        ((port(fields[1]), port(fields[2])) == (local, remote) && timer == "02")
+            .then(|| u64::from_str_radix(left, 16).unwrap())
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn both_sides_of_a_silent_tunnel_are_asked_whether_they_are_still_there() {
+    let (bench, echo) = Bench::with(Config::default(), Manner::Echo).await;
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    let mut tunnel = connect(bench.at()).await;
+    assert_eq!(exchange(&mut tunnel, upgrade).await.unwrap().status(), 101);
+    let client = tunnel.get_ref().local_addr().unwrap().port();
+    let instance = echo.peer.load(Ordering::SeqCst);
+    // (A timer of data that waits for its acknowledgement hides it for a moment.)
+    for (local, remote) in [(bench.at().port(), client), (u16::try_from(instance).unwrap(), echo.address.port())] {
+        let mut timer = None;
+        for _ in 0..200 {
+            timer = keep_alive(local, remote);
+            if timer.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(timer.is_some_and(|left| (4_000..=6_000).contains(&left)), "{local} to {remote}: {timer:?}");
+    }
+}
+
 #[tokio::test]
 async fn more_clients_than_allowed_wait() {
     let (bench, _server) = Bench::with(Config { max_connections: 2, ..Config::default() }, Manner::Good).await;

@@ -189,23 +189,26 @@ impl Proxy {
     }
 
     /// Gives an instance no new requests from now on, and waits until those under way have ended or the time is over;
-    /// then what is left is cut and counted, and the instance is taken out. Unknown instances have nothing to drain.
+    /// then what is left is cut and counted, and the instance is taken out. What was under way on it when it was taken
+    /// out or replaced before is waited for as well. Unknown instances have nothing to drain.
     pub async fn drain(&self, id: &str, within: Span) -> Drained {
-        let found = self.shared.write(|table| {
-            let upstream = table.upstreams.get(id).cloned()?;
-            upstream.leave();
-            table.rebuild();
-            Some(upstream)
+        let leaving = self.shared.write(|table| table.leave(id));
+        let emptied = async {
+            for upstream in &leaving {
+                upstream.emptied().await;
+            }
+        };
+        let in_time = tokio::time::timeout(within.into(), emptied).await;
+        let cut = leaving.iter().map(|upstream| upstream.cut()).fold(Drained::default(), |sum, one| Drained {
+            requests_cut: sum.requests_cut + one.requests_cut,
+            tunnels_cut: sum.tunnels_cut + one.tunnels_cut,
         });
-        let Some(upstream) = found else { return Drained::default() };
-        let in_time = tokio::time::timeout(within.into(), upstream.emptied()).await;
-        let drained = upstream.cut();
         self.shared.write(|table| {
-            if table.upstreams.get(id).is_some_and(|now| Arc::ptr_eq(now, &upstream)) {
+            if table.upstreams.get(id).is_some_and(|now| leaving.iter().any(|known| Arc::ptr_eq(now, known))) {
                 table.remove(id);
             }
         });
-        if in_time.is_ok() { Drained::default() } else { drained }
+        if in_time.is_ok() { Drained::default() } else { cut }
     }
 
     /// Takes an instance out at once: it has died. Answers that it had sent before still reach their clients; requests

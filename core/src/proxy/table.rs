@@ -98,6 +98,16 @@ impl Table {
         self.gone.retain(|upstream| upstream.in_flight() > 0);
     }
 
+    /// Gives an instance no new requests: it, and those of its name that were taken out and have some under way (from
+    /// before it lost its readiness for a while).
+    pub(super) fn leave(&mut self, id: &str) -> Vec<Arc<Upstream>> {
+        if let Some(upstream) = self.upstreams.get(id) {
+            upstream.leave();
+        }
+        self.rebuild();
+        self.all().into_iter().filter(|upstream| upstream.instance.id == id).collect()
+    }
+
     /// Every instance on which something may be under way.
     pub(super) fn all(&self) -> Vec<Arc<Upstream>> {
         self.upstreams.values().chain(&self.gone).cloned().collect()

@@ -92,6 +92,37 @@ async fn a_drain_waits_for_what_is_under_way_and_closes_the_pool() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_what_came_before_an_instance_was_away_for_a_while() {
+    let (bench, server) = Bench::with(Config::default(), Manner::Slow(Duration::from_millis(400))).await;
+    let at = bench.at();
+    let under_way = tokio::spawn(async move { ask(at, POST).await.unwrap() });
+    while server.requests.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // It loses its readiness, and has it again: the supervisor drains without waiting, or removes, and adds.
+    let _ = tokio::time::timeout(Duration::ZERO, bench.proxy.drain("v-1", Span(u64::MAX))).await;
+    bench.add("v-1", "v", &server);
+    assert_eq!(bench.proxy.drain("v-1", Span::seconds(20)).await, Drained::default());
+    // Whoever drains stops the process next.
+    drop(server);
+    assert_eq!(under_way.await.unwrap().text(), "v");
+
+    let (bench, echo) = Bench::with(Config::default(), Manner::Echo).await;
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    let mut tunnels = [connect(bench.at()).await, connect(bench.at()).await];
+    for tunnel in &mut tunnels {
+        assert_eq!(exchange(tunnel, upgrade).await.unwrap().status(), 101);
+        bench.proxy.remove("v-1");
+        bench.add("v-1", "v", &echo);
+    }
+    let drained = bench.proxy.drain("v-1", Span::millis(50)).await;
+    assert_eq!(drained, Drained { requests_cut: 0, tunnels_cut: 2 });
+    for mut tunnel in tunnels {
+        assert!(matches!(tunnel.read(&mut [0; 5]).await, Ok(0) | Err(_)), "the tunnel is closed");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_cuts_what_is_left_at_its_deadline() {
     let (bench, _echo) = Bench::with(Config::default(), Manner::Echo).await;
     let mut tunnel = connect(bench.at()).await;

@@ -77,7 +77,7 @@ impl Command {
     /// [`Kind::NotFound`] or [`Kind::Invalid`] when the program or directory is missing or can't be run, with the
     /// places that were searched; [`Kind::Io`] when the system refused.
     pub fn spawn(&self) -> Result<Running> {
-        let Some((program, arguments)) = self.argv.split_first().filter(|(program, _)| !program.is_empty()) else {
+        let Some(program) = self.argv.first().filter(|program| !program.is_empty()) else {
             return Err(Error::new(Kind::Invalid, "the command is empty").help("name a program"));
         };
         if tokio::runtime::Handle::try_current().is_err() {
@@ -86,11 +86,22 @@ impl Command {
             );
         }
         reap::reap_strays();
+        let child = self.prepare().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
+            let path = self.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH"));
+            explain(program, self.dir.as_deref(), path, error)
+        })?;
+        let started = table::entry(child.id());
+        Running::adopt(child, started, self)
+    }
+
+    /// What the standard library is to start, but for where its output goes. An empty command can't be started.
+    pub(crate) fn prepare(&self) -> std::process::Command {
+        let (program, arguments) = self.argv.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
         let mut command = std::process::Command::new(program);
         for name in &self.unset {
             command.env_remove(name);
         }
-        command.args(arguments).envs(&self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).envs(&self.env).stdin(Stdio::null());
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
@@ -98,11 +109,6 @@ impl Command {
         if let Some(mark) = &self.mark {
             command.env(Mark::VARIABLE, mark.nested(std::env::var(Mark::VARIABLE).ok().as_deref()));
         }
-        let child = command.spawn().map_err(|error| {
-            let path = self.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH"));
-            explain(program, self.dir.as_deref(), path, error)
-        })?;
-        let started = table::entry(child.id());
-        Running::adopt(child, started, self)
+        command
     }
 }

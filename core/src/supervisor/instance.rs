@@ -127,9 +127,8 @@ impl Instance {
         let command = self.command(port.number());
         let began = Instant::now();
         let mut running = command.spawn()?;
-        let mark = self.mark.clone();
         let mut readiness =
-            Readiness::new(self.check.as_ref(), running.pid(), mark, port.number(), self.clock.clone())?;
+            Readiness::new(self.check.as_ref(), running.pid(), &command, port.number(), self.clock.clone())?;
         if self.tell(reports, Report::Started { again }).await.is_err() {
             return Ok((trouble("the service is gone".to_owned(), &VecDeque::new()), Span::ZERO));
         }
@@ -190,6 +189,8 @@ impl Instance {
                     }
                     Some(Event::Exited(exit)) => {
                         ended = Some((exit, Instant::now()));
+                        // It carries the mark, too, by which what is left is looked for next.
+                        readiness.end();
                         Some(Report::NotReady(None))
                     }
                     None => break,

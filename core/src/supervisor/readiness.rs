@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::Result;
-use crate::health::probe::build;
+use crate::health::probe::build_beside;
 use crate::health::{Check, State, Watcher};
-use crate::process::{Listener, Mark, owns_port};
+use crate::process::{Command, Listener, Mark, owns_port};
 use crate::time::{Chance, Clock};
 
 /// How often it is looked up whose the listener is, until it is the instance's.
@@ -35,7 +35,7 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct Readiness {
     group: u32,
-    mark: Mark,
+    mark: Option<Mark>,
     port: u16,
     watcher: Option<Watcher>,
     /// What the check says; without a check always true.
@@ -48,25 +48,26 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// A watch over the process group that leads `group` and is to listen on `port`.
+    /// A watch over what `command` started: the process that leads `group` and is to listen on `port`.
     pub(super) fn new(
         check: Option<&Check>,
         group: u32,
-        mark: Mark,
+        command: &Command,
         port: u16,
         clock: Arc<dyn Clock>,
     ) -> Result<Readiness> {
         let watcher = match check {
             None => None,
             Some(check) => {
-                let probe = build(&check.probe.resolve(&Ipv4Addr::LOCALHOST.to_string(), port), check.timeout)?;
+                let probe =
+                    build_beside(&check.probe.resolve(&Ipv4Addr::LOCALHOST.to_string(), port), check.timeout, command)?;
                 // Chance only spreads the probes of instances; the port differs between those that run.
                 Some(Watcher::new(check, probe, clock, Chance(u64::from(port))))
             }
         };
         Ok(Readiness {
             group,
-            mark,
+            mark: command.mark.clone(),
             port,
             passing: watcher.is_none(),
             watcher,
@@ -90,6 +91,11 @@ impl Readiness {
         }
     }
 
+    /// Ends the probe under way: nobody is left to be probed.
+    pub(super) fn end(&mut self) {
+        self.watcher = None;
+    }
+
     /// The next change. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Change {
         loop {
@@ -110,7 +116,7 @@ impl Readiness {
                         return Change::NotReady(self.why());
                     }
                 }
-                listener = looked(&mut self.look, self.next_look, self.group, &self.mark, self.port) => {
+                listener = looked(&mut self.look, self.next_look, self.group, self.mark.as_ref(), self.port) => {
                     self.look = None;
                     self.listener = listener;
                     self.next_look = Instant::now() + if self.is_up() { SETTLED } else { STARTING };
@@ -146,13 +152,19 @@ async fn passes(watcher: &mut Option<Watcher>) -> State {
 }
 
 /// The answer of the look under way, which is begun at its time.
-async fn looked(look: &mut Option<JoinHandle<Listener>>, at: Instant, group: u32, mark: &Mark, port: u16) -> Listener {
+async fn looked(
+    look: &mut Option<JoinHandle<Listener>>,
+    at: Instant,
+    group: u32,
+    mark: Option<&Mark>,
+    port: u16,
+) -> Listener {
     if look.is_none() {
         sleep_until(at).await;
     }
     let look = look.get_or_insert_with(|| {
-        let mark = mark.clone();
-        tokio::task::spawn_blocking(move || owns_port(group, Some(&mark), port))
+        let mark = mark.cloned();
+        tokio::task::spawn_blocking(move || owns_port(group, mark.as_ref(), port))
     });
     // Only a look that was cancelled with its runtime has no answer.
     look.await.unwrap_or(Listener::Nobody)

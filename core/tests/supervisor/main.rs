@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidegate::error::Kind;
 use tidegate::health::{CheckSpec, ProbeSpec};
+use tidegate::process::Identity;
 use tidegate::supervisor::{Client, Launcher, Report};
 
 use harness::*;
@@ -191,6 +192,47 @@ async fn a_program_becomes_the_supervisor_when_asked_and_its_services_do_not() {
     client.apply(&desired(1, vec![version("v1", 1, &["sh", "-c", script])], &[])).await.unwrap();
     let report = until(&client, "said", |report| report.observed.versions["v1"].trouble.is_some()).await;
     assert_eq!(report.observed.versions["v1"].trouble.clone().unwrap().last_lines, ["--shop-0"]);
+
+    // Nor do their probes, which run as the instance does. The port answers, so that the check's reason is told.
+    let mut probed = server("v2", 1);
+    probed.release.env = BTreeMap::from([("OWN".to_owned(), "own".to_owned())]);
+    probed.release.dir = Some("/".to_owned());
+    let script = "echo $TIDEGATE_SUPERVISE-$TIDEGATE_SUPERVISE_EPOCH-$TIDEGATE_VERSION-$OWN-$PWD-${PORT:+port}; exit 3";
+    probed.ready = Some(CheckSpec::new(ProbeSpec::command(["sh", "-c", script])));
+    client.apply(&desired(2, vec![probed], &[])).await.unwrap();
+    let told = |report: &Report| {
+        let trouble = report.observed.versions["v2"].trouble.as_ref();
+        trouble.is_some_and(|trouble| trouble.what.contains("exit code 3: --v2-own-/-port"))
+    };
+    until(&client, "what the probe has", told).await;
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_leaves_no_probe_to_its_successor() {
+    let world = World::new();
+    let client = world.driver(1).await;
+    let file = world.base.join("probe");
+    // It ignores SIGTERM and the loss of its output, and takes longer than the test.
+    let script = format!("trap '' TERM PIPE; echo $$ > '{0}.new'; mv '{0}.new' '{0}'; sleep 600", file.display());
+    let mut probed = server("v1", 1);
+    let check = CheckSpec::new(ProbeSpec::command(["sh", "-c", &script]));
+    probed.ready = Some(CheckSpec { timeout: Some("10m".into()), interval: Some("10m".into()), ..check });
+    client.apply(&desired(1, vec![probed], &[])).await.unwrap();
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let pid: u32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    let probe = Identity::of(pid).unwrap();
+    let process = supervisor(&client).await;
+    signal(&process, "-KILL");
+    gone(&process).await;
+    assert!(probe.is_alive(), "the test is about leftovers");
+    assert_eq!(client.observe("shop", 0, 0).await.unwrap().observed.generation, 0);
+    let left = probe.is_alive();
+    if left {
+        signal(&probe, "-KILL");
+    }
+    assert!(!left, "ended before the successor answers");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::error::{Error, Kind, Result};
 use crate::health::probe::{CommandProbe, HttpProbe, HttpTarget, TcpProbe, split_address};
 use crate::health::{Outcome, ProbeSpec};
+use crate::process::Command;
 use crate::time::Span;
 
 /// Something that asks the world once. Adapters implement it; a watcher calls it, one call at a time.
@@ -20,6 +21,12 @@ pub trait Probe: Send + Sync + Debug {
 
 /// The probe that a spec means. Errors: [`Kind::Invalid`] with every fault, also when a placeholder is left.
 pub fn build(spec: &ProbeSpec, timeout: Span) -> Result<Arc<dyn Probe>> {
+    build_beside(spec, timeout, &Command::new::<String>([]))
+}
+
+/// As [`build`], for a probe of what was started by this command: a command probe gets the command's environment,
+/// directory and mark.
+pub(crate) fn build_beside(spec: &ProbeSpec, timeout: Span, probed: &Command) -> Result<Arc<dyn Probe>> {
     let mut faults = Vec::new();
     spec.check("", &mut faults);
     if !faults.is_empty() {
@@ -38,6 +45,9 @@ pub fn build(spec: &ProbeSpec, timeout: Span) -> Result<Arc<dyn Probe>> {
             let (host, port) = split_address(address).map_err(|message| Error::new(Kind::Invalid, message))?;
             Arc::new(TcpProbe::new(host, port, timeout))
         }
-        ProbeSpec::Command { argv, .. } => Arc::new(CommandProbe::new(argv.clone(), spec.clone(), timeout)),
+        ProbeSpec::Command { argv, .. } => {
+            let command = Command { argv: argv.clone(), ..probed.clone() };
+            Arc::new(CommandProbe::new(command, spec.clone(), timeout))
+        }
     })
 }

@@ -20,11 +20,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Starts the command as the leader of a group of its own.
+    /// Starts a command that is to lead a group of its own.
     pub(super) fn spawn(command: &mut Command) -> io::Result<Group> {
         // Not `kill_on_drop`: that signals by the id even when somebody else has reaped it. Dropping this kills the
         // group, and dropping the child hands it to tokio, which reaps it.
-        let child = command.process_group(0).spawn()?;
+        let child = command.spawn()?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Group { child, leader })
     }

@@ -2,18 +2,18 @@
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::Command;
 
 use crate::health::probe::Probe;
 use crate::health::probe::child::Group;
 use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::{Outcome, ProbeSpec, Verdict};
+use crate::process::Command;
 use crate::time::Span;
 
 /// So much of what a command writes is kept; the rest is read and dropped, so that it can go on.
@@ -31,27 +31,28 @@ const LAST_OUTPUT: Duration = Duration::from_millis(100);
 /// session escapes that.
 #[derive(Debug)]
 pub struct CommandProbe {
-    argv: Vec<String>,
+    command: Command,
     spec: ProbeSpec,
     timeout: Span,
 }
 
 impl CommandProbe {
-    /// A probe that runs `argv`, whose exit codes mean what `spec` says.
-    pub fn new(argv: Vec<String>, spec: ProbeSpec, timeout: Span) -> CommandProbe {
-        CommandProbe { argv, spec, timeout }
+    /// A probe that starts `command`, whose exit codes mean what `spec` says. The limits that the command sets to its
+    /// lines and its end are not the probe's.
+    pub fn new(command: Command, spec: ProbeSpec, timeout: Span) -> CommandProbe {
+        CommandProbe { command, spec, timeout }
     }
 
     fn start(&self) -> Result<(Group, Receiver), Outcome> {
         let unknown = |what: String| Outcome::new(Verdict::Unknown, what);
-        let (program, arguments) = self.argv.split_first().ok_or_else(|| unknown("no command".to_owned()))?;
+        let program = self.command.argv.first().ok_or_else(|| unknown("no command".to_owned()))?;
         // One pipe for both streams, so that lines stay in the order in which they were written.
         let (reader, writer) = std::io::pipe().map_err(|error| unknown(format!("can't make a pipe: {error}")))?;
         let second = writer.try_clone().map_err(|error| unknown(format!("can't make a pipe: {error}")))?;
         let output = Receiver::from_owned_fd(reader.into())
             .map_err(|error| unknown(format!("can't read from a pipe: {error}")))?;
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
+        let mut command = tokio::process::Command::from(self.command.prepare());
+        command.stdout(writer).stderr(second);
         // The command is dropped with this function, and with it this side's copies of the writing end.
         match Group::spawn(&mut command) {
             Ok(group) => Ok((group, output)),

@@ -13,6 +13,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use build::build_beside;
 pub use build::{Probe, build};
 pub use command::CommandProbe;
 pub use function::{FunctionProbe, ProbeFn};

@@ -1,6 +1,5 @@
 //! Runs one attempt of a step, command or function, and says how it ended.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::define::{Context, Functions};
 use crate::engine::log::RunLog;
 use crate::engine::logs::LogFile;
-use crate::error::Result;
+use crate::error::{Result, panic_text};
 use crate::kernel::Report;
 use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
 use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
@@ -171,12 +170,4 @@ impl Workshop {
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // The sender goes only with the engine, which is a reason to stop too.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("with a value that is no text")
 }

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::Result;
+use crate::error::{Result, panic_text};
 use crate::health::Check;
-use crate::process::{Command, Event, Exit, Mark};
+use crate::process::{Command, Event, Exit, Mark, sweep};
 use crate::service::{Release, Trouble};
 use crate::time::{Clock, Span};
 
@@ -86,16 +88,22 @@ impl Instance {
         let mut backoff = Backoff::default();
         let mut again = false;
         loop {
-            let life = self.live(again, &mut orders, &reports).await;
-            let (report, ready_for) = match life {
-                Ok((trouble, ready_for)) => (Report::Ended(trouble), ready_for),
-                Err(error) => {
+            let mut started = false;
+            let life = AssertUnwindSafe(self.live(again, &mut started, &mut orders, &reports)).catch_unwind().await;
+            let (trouble, ready_for) = match life {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(error)) => {
                     // The help is a line of its own.
                     let why = error.to_string().lines().next().unwrap_or_default().to_owned();
-                    let trouble = Trouble { what: format!("could not be started: {why}"), last_lines: Vec::new() };
-                    (Report::NotStarted { again, trouble }, Span::ZERO)
+                    (without_lines(format!("could not be started: {why}")), Span::ZERO)
+                }
+                Err(panic) => {
+                    let what = format!("was ended, since its supervision panicked: {}", panic_text(panic.as_ref()));
+                    self.clean_up(&reports).await;
+                    (without_lines(what), Span::ZERO)
                 }
             };
+            let report = if started { Report::Ended(trouble) } else { Report::NotStarted { again, trouble } };
             again = true;
             if *orders.borrow() != Order::Run || self.tell(&reports, report).await.is_err() {
                 break;
@@ -113,6 +121,14 @@ impl Instance {
         let _ = self.tell(&reports, Report::Gone).await;
     }
 
+    /// Ends what is left of a life that panicked, whose group was killed when it was dropped.
+    async fn clean_up(&self, reports: &mpsc::Sender<(u64, Report)>) {
+        // Heard as well by the next report, if there is somebody to hear it.
+        let _ = self.tell(reports, Report::NotReady(None)).await;
+        let mark = self.mark.clone();
+        sweep(move |found| *found == mark, self.grace).await;
+    }
+
     /// One life, from start to end: why it ended, and how long it was ready.
     ///
     /// # Errors
@@ -120,6 +136,7 @@ impl Instance {
     async fn live(
         &self,
         again: bool,
+        started: &mut bool,
         orders: &mut watch::Receiver<Order>,
         reports: &mpsc::Sender<(u64, Report)>,
     ) -> Result<(Trouble, Span)> {
@@ -129,8 +146,9 @@ impl Instance {
         let mut running = command.spawn()?;
         let mut readiness =
             Readiness::new(self.check.as_ref(), running.pid(), &command, port.number(), self.clock.clone())?;
+        *started = true;
         if self.tell(reports, Report::Started { again }).await.is_err() {
-            return Ok((trouble("the service is gone".to_owned(), &VecDeque::new()), Span::ZERO));
+            return Ok((without_lines("the service is gone".to_owned()), Span::ZERO));
         }
         let mut lines = VecDeque::new();
         let mut ended: Option<(Exit, Instant)> = None;
@@ -229,6 +247,113 @@ impl Instance {
     }
 }
 
+fn without_lines(what: String) -> Trouble {
+    Trouble { what, last_lines: Vec::new() }
+}
+
 fn trouble(what: String, lines: &VecDeque<String>) -> Trouble {
     Trouble { what, last_lines: lines.iter().cloned().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::health::{CheckSpec, ProbeSpec};
+    use crate::process::Identity;
+    use crate::time::{SystemClock, Time};
+
+    /// Stands for any fault of ours: panics once, when the file has so many lines.
+    #[derive(Debug)]
+    struct Faulty {
+        clock: SystemClock,
+        file: PathBuf,
+        lines: usize,
+        done: AtomicBool,
+    }
+
+    impl Clock for Faulty {
+        fn now(&self) -> Time {
+            let due = pids(&self.file).len() >= self.lines;
+            assert!(!due || self.done.swap(true, Ordering::Relaxed), "a fault of ours");
+            self.clock.now()
+        }
+    }
+
+    fn pids(file: &Path) -> Vec<u32> {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// The panic comes when so many processes run.
+    async fn outlives_a_panic(lines: usize) {
+        let file = std::env::temp_dir().join(format!("tidegate-instance-{}-{lines}", std::process::id()));
+        let runs = lines > 0;
+        // One process in the group and one that left it, both deaf to SIGTERM.
+        let script = format!(
+            "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >> {0}; sleep 600' & echo $$ >> {0}; sleep 600",
+            file.display()
+        );
+        let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let check = CheckSpec::new(ProbeSpec::tcp("{host}:{port}")).validate().unwrap();
+        let instance = Instance {
+            number: 7,
+            slot: 0,
+            release: Release { version: "v1".to_owned(), command, env: Default::default(), dir: None },
+            check: Some(check),
+            grace: Span::millis(100),
+            service: "shop".to_owned(),
+            mark: Mark::new(["test", &file.display().to_string()]),
+            ports: Ports::default(),
+            clock: Arc::new(Faulty {
+                clock: SystemClock::new(Time::default()),
+                file: file.clone(),
+                lines,
+                done: AtomicBool::new(false),
+            }),
+        };
+        let (orders, ordered) = watch::channel(Order::Run);
+        let (reports, mut reported) = mpsc::channel(64);
+        let task = tokio::spawn(instance.run(ordered, reports));
+        let mut heard = Vec::new();
+        while heard.last() != Some(&Report::Started { again: true }) {
+            heard.push(reported.recv().await.unwrap().1);
+        }
+        let trouble = heard.iter().find_map(|report| match report {
+            Report::Ended(trouble) if runs => Some(&trouble.what),
+            Report::NotStarted { trouble, .. } if !runs => Some(&trouble.what),
+            _ => None,
+        });
+        assert!(trouble.is_some_and(|what| what.ends_with("panicked: a fault of ours")), "{heard:?}");
+        assert!(heard.contains(&Report::NotReady(None)), "{heard:?}");
+
+        // What came before is gone by the time that it is started again; what runs now ends when it is told.
+        let now = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                let alive: Vec<u32> = pids(&file).into_iter().filter(|pid| Identity::of(*pid).is_some()).collect();
+                if alive.len() >= 2 {
+                    break alive;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert_eq!(now.await.unwrap().len(), 2, "only those that were started again");
+        orders.send_replace(Order::Stop(Span::millis(100)));
+        while reported.recv().await.is_some() {}
+        task.await.unwrap();
+        assert!(pids(&file).into_iter().all(|pid| Identity::of(pid).is_none()), "none is left");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_before_it_runs_ends_it_and_it_is_started_again() {
+        outlives_a_panic(0).await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_it_runs_ends_it_and_it_is_started_again() {
+        outlives_a_panic(2).await;
+    }
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::error::panic_text;
 use crate::health::probe::Probe;
 use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::{Outcome, Verdict};
@@ -46,8 +47,7 @@ impl Probe for FunctionProbe {
         let mut outcome = match tokio::time::timeout(Duration::from(self.timeout), call).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => {
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                let text = panic_text(panic.as_ref());
                 Outcome::new(Verdict::Unknown, format!("function {:?} panicked: {text}", self.name))
             }
             Err(_) => Outcome::new(Verdict::Fail, format!("timed out after {}", self.timeout)),

@@ -5,6 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Site, reason, release, shop, wait_for, wait_for_gate};
+use tidegate::journal::Durability;
+use tidegate::supervisor::Client;
 use tidegate::{Command, Pipeline, Release, Rollout, Secret, Status};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +92,33 @@ async fn a_program_that_can_t_be_started_goes_back_at_once_and_says_where_it_was
     let outcome = engine.run(&site.ship(site.canary("60s"), lost)).key("v3").await.unwrap();
     assert!(reason(&outcome, "ship").contains("/tmp/./serve"), "{}", reason(&outcome, "ship"));
     engine.close().await.unwrap();
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_without_a_file_share_no_supervisor() {
+    let (site, other) = (Site::new(), Site::new());
+    let open = || async { site.options().durability(Durability::Memory).open(site.journal()).await.unwrap() };
+    let (a, b) = (open().await, open().await);
+    // Both ship a service of this name as its first release, each on a port of its own.
+    let ship = |from: &Site, version: &str| {
+        let rollout = from.quick(Rollout::blue_green("shop")).progress_deadline("15s");
+        from.ship(rollout, shop(version))
+    };
+    let first = a.run(&ship(&site, "v1")).key("k").await.unwrap();
+    assert!(first.succeeded(), "{first:?}");
+    let second = b.run(&ship(&other, "v2")).key("k").await.unwrap();
+    assert!(second.succeeded(), "{second:?}");
+    assert_eq!((site.get().await.as_str(), other.get().await.as_str()), ("v1", "v2"));
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+
+    let folders = std::fs::read_dir(site.path()).unwrap().map(|entry| entry.unwrap().path());
+    let folders: Vec<_> = folders.filter(|path| path.extension().is_some_and(|end| end == "supervisor")).collect();
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    for folder in folders {
+        Client::connect(&folder).await.unwrap().stop().await.unwrap();
+    }
     site.end().await;
 }
 

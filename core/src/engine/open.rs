@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 
 use tokio::runtime::Handle;
@@ -14,6 +15,7 @@ use crate::engine::fleet::{Fleet, Supervisor};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Durability, Journal, MemoryJournal, SqliteJournal};
 use crate::kernel::Kernel;
+use crate::process::Identity;
 use crate::secret::Secret;
 use crate::supervisor::Launcher;
 use crate::time::{Clock, SystemClock, Time};
@@ -54,8 +56,8 @@ impl EngineOptions {
     }
 
     /// Opens the journal at `path`, which is made if it does not exist, for driving. Must be called within a tokio
-    /// runtime with I/O and time; steps run on that runtime. With [`Durability::Memory`] the path only names the
-    /// folder beside it for the supervisor.
+    /// runtime with I/O and time; steps run on that runtime. With [`Durability::Memory`] the path only says
+    /// beside what the supervisor's folder lies, which is this engine's alone: nobody remembers what it holds.
     ///
     /// # Errors
     /// [`Kind::Busy`] when another process drives the journal; [`Kind::Corrupt`] when it is damaged; [`Kind::Io`].
@@ -103,7 +105,8 @@ impl EngineOptions {
         let full = std::path::absolute(path).map_err(|error| {
             Error::new(Kind::Io, "can't tell the journal's full path").with("path", path.display()).because(error)
         })?;
-        let supervisor = Supervisor::new(beside(&full, ".supervisor"), self.launcher, epoch);
+        let folder = if memory { own_folder() } else { ".supervisor".to_owned() };
+        let supervisor = Supervisor::new(beside(&full, &folder), self.launcher, epoch);
         let reports = inbox.clone();
         let report = Arc::new(move |service: &str, report| {
             // The driver is gone only when the engine is.
@@ -119,6 +122,14 @@ impl EngineOptions {
         let driver = Driver::new(kernel, Arc::clone(&clock), runtime, inbox, fleet, secrets, mark, logs);
         Ok((driver, clock))
     }
+}
+
+/// The folder of a supervisor that no other engine, now or later, may take for its own: without a journal neither the
+/// driver's epoch nor a service's generation goes on from what is in force there.
+fn own_folder() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let started = Identity::own().map_or(0, |own| own.started);
+    format!(".{}-{started}-{}.supervisor", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

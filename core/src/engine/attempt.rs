@@ -24,6 +24,9 @@ use crate::time::Span;
 const LINES: usize = 256;
 /// How long what a cut-off attempt left behind may take to end after SIGTERM.
 const LEFTOVER: Span = Span::seconds(2);
+/// How much of a failure's text goes into the journal, in bytes: of its sentence, and of its detail and its last lines.
+const MESSAGE: usize = 16 << 10;
+const DETAIL: usize = 64 << 10;
 
 /// The engine's secrets, and what keeps them out of what is written.
 #[derive(Debug)]
@@ -72,11 +75,16 @@ impl Workshop {
     /// Runs an attempt to its end. When it returns, nothing of it is left running, but for a function that does not
     /// heed its context.
     pub(crate) async fn attempt(&self, start: StartStep, stop: watch::Receiver<bool>) -> StepOutcome {
-        match &start.action {
+        let outcome = match &start.action {
             ActionSpec::Command { .. } => self.command(&start, stop).await,
+            // Masked before it is clipped: half a secret would not be found.
             ActionSpec::Function { function } => self.masked(self.function(&start, function, stop).await),
             // The kernel begins these itself.
             ActionSpec::Rollout { .. } | ActionSpec::Revert { .. } => StepOutcome::Lost,
+        };
+        match outcome {
+            StepOutcome::Failed { error, retry_in } => StepOutcome::Failed { error: clipped(error), retry_in },
+            other => other,
         }
     }
 
@@ -167,7 +175,65 @@ impl Workshop {
     }
 }
 
+/// A failure of a bearable size.
+fn clipped(error: StepError) -> StepError {
+    let (mut lines, mut left) = (Vec::new(), DETAIL);
+    for line in error.last_lines.iter().rev() {
+        let line = clip(line, DETAIL);
+        let Some(rest) = left.checked_sub(line.len()) else { break };
+        left = rest;
+        lines.push(line);
+    }
+    let dropped = error.last_lines.len() - lines.len();
+    if dropped > 0 {
+        lines.push(format!("({dropped} lines before this one are left out)"));
+    }
+    lines.reverse();
+    let (message, detail) = (clip(&error.message, MESSAGE), error.detail.map(|detail| clip(&detail, DETAIL)));
+    StepError { message, detail, last_lines: lines, ..error }
+}
+
+/// The beginning and the end of a text that is too long, with a note of what was left out.
+fn clip(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let bound = |from: usize| (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    let (head, tail) = (bound(most / 2 - 64), bound(text.len() - (most / 2 - 64)));
+    format!("{} ... ({} bytes left out) ... {}", &text[..head], tail - head, &text[tail..])
+}
+
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // The sender goes only with the engine, which is a reason to stop too.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_clipped_to_its_ends_and_says_by_how_much() {
+        let short = StepError { detail: Some("d".into()), last_lines: vec!["l".into()], ..error("m") };
+        assert_eq!(clipped(short.clone()), short);
+        // Of characters of three bytes none is cut.
+        let long = format!("first{}last", "\u{20ac}".repeat(100_000));
+        let lines = (0..5_000).map(|i| format!("line {i:>20}")).collect();
+        let told = clipped(StepError { detail: Some(long.clone()), last_lines: lines, ..error(&long) });
+        for (text, most) in [(told.message, MESSAGE), (told.detail.unwrap(), DETAIL)] {
+            assert!(text.len() <= most && text.len() > most - 100, "{}", text.len());
+            assert!(text.starts_with("first\u{20ac}") && text.ends_with("\u{20ac}last"));
+            let (head, rest) = text.split_once(" ... (").unwrap();
+            let (dropped, tail) = rest.split_once(" bytes left out) ... ").unwrap();
+            assert_eq!(head.len() + tail.len() + dropped.parse::<usize>().unwrap(), long.len());
+        }
+        assert_eq!(told.last_lines.last().unwrap().trim_end(), format!("line {:>20}", 4_999));
+        let kept = told.last_lines.len() - 1;
+        assert_eq!(told.last_lines[0], format!("({} lines before this one are left out)", 5_000 - kept));
+        assert!(kept * 25 <= DETAIL && kept * 25 > DETAIL - 100);
+    }
+
+    fn error(message: &str) -> StepError {
+        StepError::new(Cause::Exception, message)
+    }
 }

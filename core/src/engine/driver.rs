@@ -1,6 +1,6 @@
 //! The engine's own thread: it takes what came in, lets the kernel decide, commits, and only then acts.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::define::Functions;
 use crate::engine::attempt::{Secrets, Workshop};
 use crate::engine::fleet::Fleet;
 use crate::engine::log::RunLog;
-use crate::engine::outcome::Outcome;
 use crate::engine::start::{Begin, Begun};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::journal::StreamId;
-use crate::kernel::{Command, Durable, Effect, Kernel, Report};
-use crate::pipeline::{RunEffect, RunInput, RunStatus, StartStep, StepOutcome};
+use crate::kernel::{Command, Effect, Kernel, Report};
+use crate::pipeline::{RunEffect, RunInput, StartStep, StepOutcome};
 use crate::rollout::RolloutEffect;
 use crate::service::{ServiceEffect, ServiceInput};
-use crate::time::{Clock, Time};
+use crate::time::Clock;
 
 mod closing;
+mod committing;
+#[cfg(test)]
+mod tests;
 
 /// How often the inbox is looked at, and how long a deadline may be overslept after a suspend.
 const INBOX: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How many messages go into one commit at most, so that a flood can't hold an acknowledgement back for ever.
 const BATCH: usize = 4_096;
-/// How often a commit that failed is tried again before the engine gives up.
-const TRIES: u32 = 8;
 
 /// What comes in to the driver.
 pub(crate) enum Message {
@@ -92,7 +92,9 @@ pub(crate) struct Driver {
     reported: Vec<(StreamId, RunInput)>,
     /// Those that are to be fed again.
     again: VecDeque<(StreamId, RunInput)>,
+    /// How many commits in a row have failed, and how many of them for another reason than that the database was in use.
     failures: u32,
+    tries: u32,
 }
 
 /// Why the loop ended.
@@ -128,6 +130,7 @@ impl Driver {
             reported: Vec::new(),
             again: VecDeque::new(),
             failures: 0,
+            tries: 0,
         }
     }
 
@@ -172,12 +175,16 @@ impl Driver {
     }
 
     fn turn(&mut self, messages: &Receiver<Message>) -> Option<End> {
+        self.feed_again();
         match messages.recv_timeout(self.patience()) {
             Ok(message) => {
                 if let Some(end) = self.take(message) {
                     return Some(end);
                 }
                 for _ in 1..BATCH {
+                    if self.kernel.is_full() {
+                        break;
+                    }
                     let Ok(message) = messages.try_recv() else { break };
                     if let Some(end) = self.take(message) {
                         return Some(end);
@@ -188,9 +195,6 @@ impl Driver {
             Err(RecvTimeoutError::Disconnected) => return Some(End::Closed(None)),
         }
         let now = self.clock.now();
-        for (run, input) in std::mem::take(&mut self.again) {
-            self.world(run, input, now);
-        }
         let asked = self
             .kernel
             .read_inbox(now, |stream, error| tracing::warn!(%stream, %error, "a command from the inbox was refused"))
@@ -254,74 +258,6 @@ impl Driver {
 
     fn ack(&mut self, ack: impl FnOnce(Result<()>) + Send + 'static) {
         self.acks.push(Box::new(ack));
-    }
-
-    /// Feeds what the world reports of a run. A refusal is normal: the attempt may be over, the run may have ended.
-    fn world(&mut self, run: StreamId, input: RunInput, now: Time) {
-        match self.kernel.input(&run, &input, now) {
-            Ok(()) => self.reported.push((run, input)),
-            Err(error) => tracing::debug!(run = run.name(), %error, "a report was not accepted"),
-        }
-    }
-
-    fn report(&mut self, service: &str, report: Report, now: Time) {
-        match self.kernel.report(service, report, now) {
-            Ok(Some((run, input))) => self.world(run, input, now),
-            Ok(None) => {}
-            Err(error) => tracing::error!(service, %error, "a report of the world was not accepted"),
-        }
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        match self.kernel.commit() {
-            Ok(committed) => {
-                self.failures = 0;
-                self.reported.clear();
-                self.begun.clear();
-                let touched = committed.events.iter().map(|event| event.stream.clone()).collect();
-                self.show(&committed.events);
-                // First: who asks for the outcome after a command was acknowledged must not find the one of before.
-                self.tell_outcomes(&touched);
-                for ack in self.acks.drain(..) {
-                    ack(Ok(()));
-                }
-                for effect in committed.effects {
-                    self.act(effect);
-                }
-                self.let_go(&touched);
-                Ok(())
-            }
-            Err(error) => {
-                self.failures += 1;
-                let fatal = self.failures >= TRIES || error.kind() == Kind::Busy || error.kind() == Kind::Corrupt;
-                let text = error.to_string();
-                for ack in self.acks.drain(..) {
-                    ack(Err(Error::new(error.kind(), "it could not be recorded").because(text.clone()).retry_later()));
-                }
-                // Their starters were told that they did not start; a later start takes them up anew.
-                for run in self.begun.drain(..) {
-                    self.runs.remove(&run);
-                    self.kernel.unload(&run);
-                }
-                if fatal {
-                    return Err(error);
-                }
-                tracing::warn!(%error, failures = self.failures, "a commit failed and is tried again");
-                self.again.extend(self.reported.drain(..));
-                #[allow(clippy::disallowed_methods, reason = "the driver's own thread, with nothing to do until then")]
-                std::thread::sleep(Duration::from_millis(50 << self.failures.min(6)));
-                Ok(())
-            }
-        }
-    }
-
-    /// Shows durable events to observers.
-    fn show(&self, events: &[Durable]) {
-        for event in events {
-            if let Some(driven) = self.runs.get(&event.stream) {
-                driven.shop.log.push(event.seq, event.at, &event.body);
-            }
-        }
     }
 
     fn act(&mut self, effect: Effect) {
@@ -389,24 +325,6 @@ impl Driver {
             self.fleet.expect(&service, generation);
             for effect in self.kernel.service_pending(&service) {
                 self.act(effect);
-            }
-        }
-    }
-
-    /// Tells observers of runs that ended, stopped or go on.
-    fn tell_outcomes(&self, touched: &BTreeSet<StreamId>) {
-        for run in touched {
-            let (Some(driven), Some(state)) = (self.runs.get(run), self.kernel.run(run)) else { continue };
-            driven.shop.log.end(Outcome::of(state).map(Ok));
-        }
-    }
-
-    /// Lets go of runs that have ended.
-    fn let_go(&mut self, touched: &BTreeSet<StreamId>) {
-        for run in touched {
-            if self.kernel.run(run).is_some_and(|state| matches!(state.status(), RunStatus::Finished(_))) {
-                self.runs.remove(run);
-                self.kernel.unload(run);
             }
         }
     }

@@ -12,7 +12,7 @@ pub const MAX_BODY: usize = 4 << 20;
 /// The most bytes of bodies that one append may carry.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 /// The most events and streams that one append may carry.
-pub(super) const MAX_BATCH_EVENTS: usize = 100_000;
+pub(crate) const MAX_BATCH_EVENTS: usize = 100_000;
 /// The longest command in the inbox, in bytes.
 pub const MAX_COMMAND: usize = 64 << 10;
 /// The most commands that may wait in the inbox; a sender is asked to try later.

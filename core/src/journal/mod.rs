@@ -16,6 +16,8 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use event::MAX_BATCH_EVENTS;
+
 pub use chain::{Digest, Hasher};
 pub use contract::{Durability, Journal};
 pub use event::{

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Kind, Result};
-use crate::journal::{Append, Journal, Record, RunIndex, StreamId};
+use crate::journal::{Append, Journal, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, StreamId};
 use crate::machine::Machine;
-use crate::pipeline::{
-    ActionSpec, Cause, RunEffect, RunEvent, RunInput, RunMachine, RunOutcome, RunState, StartStep, StepError, StopWhy,
-};
-use crate::rollout::{self, Begin, Request, RolloutInput, Verb, service_events};
+use crate::pipeline::{RunEffect, RunEvent, RunInput, RunMachine, RunState};
+use crate::rollout::RolloutInput;
 use crate::service::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine, ServiceState};
 use crate::time::Time;
+
+mod recording;
 
 /// One event as it was made durable.
 #[derive(Debug, Clone)]
@@ -51,7 +51,15 @@ struct Batch {
     appends: Vec<Append>,
     effects: Vec<Effect>,
     took: Vec<u64>,
+    /// How many events wait, and the bytes of their bodies.
+    events: usize,
+    bytes: usize,
 }
+
+/// From here on a batch takes nothing more: far below what one append may carry, as the last input may bring some MiB
+/// and thousands of events.
+const FULL_BYTES: usize = MAX_BATCH_BYTES / 4;
+const FULL_EVENTS: usize = MAX_BATCH_EVENTS / 4;
 
 /// All machines of one journal, and the journal.
 #[derive(Debug)]
@@ -191,6 +199,11 @@ impl Kernel {
         !self.batch.appends.is_empty() || !self.batch.took.is_empty()
     }
 
+    /// Whether so much waits that it is to be committed before anything else is fed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.bytes >= FULL_BYTES || self.batch.events + self.batch.took.len() >= FULL_EVENTS
+    }
+
     /// Makes all that waits durable in one transaction, and releases what it asks of the world.
     ///
     /// If that fails, memory is thrown away and folded again from the journal; the inputs since the last commit are
@@ -264,133 +277,6 @@ impl Kernel {
         }
         Ok(())
     }
-
-    fn record_run(&mut self, run: &StreamId, events: Vec<RunEvent>, now: Time) -> Result<()> {
-        let mut nested = Vec::new();
-        for event in events {
-            let slot = self.runs.get_mut(run).ok_or_else(|| no_run(run))?;
-            RunMachine::apply(&mut slot.state, &event, now);
-            let effects = RunMachine::effects(&slot.state, &event);
-            slot.seq += 1;
-            let for_service = service_part(&slot.state, &event);
-            let index = index(&event, &slot.state);
-            let way_back = slot.state.run().is_some_and(|run| run.rollouts().any(|(_, rollout)| rollout.back));
-            let record = Record::json(now, &event)?;
-            self.enqueue(run, record, index, way_back);
-            for effect in effects {
-                if self.is_for_rollout(run, &effect) {
-                    nested.push(effect);
-                } else {
-                    self.batch.effects.push(Effect::Run(run.clone(), effect));
-                }
-            }
-            if let Some((service, events)) = for_service {
-                self.record_service(&service, events, now)?;
-            }
-        }
-        for effect in nested {
-            match effect {
-                RunEffect::StartStep(start) => self.begin_rollout(run, &start, now)?,
-                RunEffect::StopStep { step, why, .. } => self.stop_rollout(run, step, &why, now)?,
-                RunEffect::Rollout { .. } | RunEffect::Sweep { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether an effect is about a step that is a rollout, which the kernel begins and stops itself.
-    fn is_for_rollout(&self, run: &StreamId, effect: &RunEffect) -> bool {
-        match effect {
-            RunEffect::StartStep(start) => {
-                matches!(start.action, ActionSpec::Rollout { .. } | ActionSpec::Revert { .. })
-            }
-            RunEffect::StopStep { step, .. } => {
-                self.run(run).and_then(|state| state.run()).is_some_and(|run| run.rollout(step).is_some())
-            }
-            RunEffect::Rollout { .. } | RunEffect::Sweep { .. } => false,
-        }
-    }
-
-    /// A rollout claims its service in the same transaction as its own start.
-    fn begin_rollout(&mut self, run: &StreamId, start: &StartStep, now: Time) -> Result<()> {
-        let input = match self.request(start) {
-            Ok((service, request)) => RolloutInput::Begin(Box::new(Begin {
-                request,
-                service: self.service(&service).cloned().unwrap_or_else(|| ServiceState::new(service)),
-                run: run.name().to_owned(),
-                step: start.step.clone(),
-            })),
-            Err(error) => return self.input(run, &start.failed(error), now),
-        };
-        // Room for the way back, before the first move.
-        let begun = self.journal.reserve().and_then(|()| {
-            self.input(run, &RunInput::Rollout { step: start.step.clone(), input: Box::new(input) }, now)
-        });
-        begun.or_else(|error| self.input(run, &start.failed(StepError::refused(&error)), now))
-    }
-
-    fn request(&self, start: &StartStep) -> Result<(String, Request), StepError> {
-        match &start.action {
-            ActionSpec::Rollout { rollout, .. } => {
-                let mut release = start.release()?;
-                release.dir = release.dir.or_else(|| self.dir.clone());
-                Ok((rollout.service.clone(), Request::Ship { spec: rollout.clone(), release }))
-            }
-            ActionSpec::Revert { revert } => Ok((revert.service.clone(), Request::Revert { spec: revert.clone() })),
-            ActionSpec::Command { .. } | ActionSpec::Function { .. } => {
-                Err(StepError::new(Cause::Refused, "the step is no rollout"))
-            }
-        }
-    }
-
-    /// A rollout is stopped by taking it back.
-    fn stop_rollout(&mut self, run: &StreamId, step: String, why: &StopWhy, now: Time) -> Result<()> {
-        let (by, reason) = match why {
-            StopWhy::Cancelled { by } => (by.clone(), "the run was cancelled".to_owned()),
-            other => ("tidegate".to_owned(), other.to_string()),
-        };
-        let input = RolloutInput::Command(rollout::Command { verb: Verb::Abort, by, reason });
-        self.input(run, &RunInput::Rollout { step, input: Box::new(input) }, now)
-    }
-
-    fn record_service(&mut self, service: &str, events: Vec<ServiceEvent>, now: Time) -> Result<()> {
-        let stream = StreamId::service(service)?;
-        for event in events {
-            let slot = self.services.entry(service.to_owned()).or_insert_with(|| Slot {
-                state: ServiceState::new(service),
-                seq: 0,
-                durable: 0,
-            });
-            ServiceMachine::apply(&mut slot.state, &event, now);
-            let effects = ServiceMachine::effects(&slot.state, &event);
-            slot.seq += 1;
-            self.batch.effects.extend(effects.into_iter().map(|effect| Effect::Service(service.to_owned(), effect)));
-            let record = Record::json(now, &event)?;
-            self.enqueue(&stream, record, None, false);
-        }
-        Ok(())
-    }
-
-    fn enqueue(&mut self, stream: &StreamId, record: Record, index: Option<RunIndex>, way_back: bool) {
-        let append = match self.batch.appends.iter_mut().position(|append| append.stream == *stream) {
-            Some(i) => &mut self.batch.appends[i],
-            None => {
-                let expect = if stream.is_service() {
-                    self.services.get(stream.name()).map_or(0, |slot| slot.durable)
-                } else {
-                    self.runs.get(stream).map_or(0, |slot| slot.durable)
-                };
-                self.batch.appends.push(Append::new(stream.clone(), expect, Vec::new()));
-                let last = self.batch.appends.len() - 1;
-                &mut self.batch.appends[last]
-            }
-        };
-        append.events.push(record);
-        append.way_back |= way_back;
-        if index.is_some() {
-            append.index = index;
-        }
-    }
 }
 
 fn load_service(journal: &mut dyn Journal, stream: &StreamId) -> Result<Slot<ServiceState>> {
@@ -401,34 +287,6 @@ fn load_service(journal: &mut dyn Journal, stream: &StreamId) -> Result<Slot<Ser
         seq = event.seq;
     }
     Ok(Slot { state, seq, durable: seq })
-}
-
-/// What goes to a service's stream in the same commit as an event of a run; `state` has the event folded in.
-fn service_part(state: &RunState, event: &RunEvent) -> Option<(String, Vec<ServiceEvent>)> {
-    let RunEvent::Rollout { step, event } = event else { return None };
-    let rollout = state.run()?.rollout(step)?;
-    let service = rollout.start.as_ref()?.terms.service.clone();
-    Some((service, service_events(rollout, event)))
-}
-
-/// The run's new row in the journal's index, if the event changes it.
-fn index(event: &RunEvent, state: &RunState) -> Option<RunIndex> {
-    let status = match event {
-        RunEvent::RunFinished { outcome: RunOutcome::Succeeded } => "succeeded",
-        RunEvent::RunFinished { outcome: RunOutcome::Failed } => "failed",
-        RunEvent::RunFinished { outcome: RunOutcome::Cancelled } => "cancelled",
-        RunEvent::StepAsks { .. } => "asking",
-        RunEvent::RunStarted { .. } | RunEvent::RunReopened { .. } | RunEvent::StepResolved { .. } => "running",
-        _ => return None,
-    };
-    let run = state.run()?;
-    Some(RunIndex {
-        pipeline: run.pipeline().spec().name.clone(),
-        key: run.key().unwrap_or(run.id()).to_owned(),
-        started: run.started(),
-        status: status.to_owned(),
-        finished: run.outcome().is_some(),
-    })
 }
 
 fn no_run(run: &StreamId) -> Error {

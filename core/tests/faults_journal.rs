@@ -140,3 +140,27 @@ async fn an_engine_that_gave_up_says_why_from_then_on() {
     again.close().await.unwrap();
     site.end().await;
 }
+
+/// It is set aside, and what was sent after it is heard.
+#[tokio::test]
+async fn a_damaged_command_hides_none_behind_it() {
+    let site = Site::new();
+    let engine = site.open().await;
+    let mut p = Pipeline::new("p");
+    let _ = p.command("wait", ["sleep", "600"]);
+    let run = engine.run(&p).key("k").start().await.unwrap();
+    let stream = tidegate::journal::StreamId::run(run.id()).unwrap();
+    let other = rusqlite::Connection::open(site.journal()).unwrap();
+    let sql = "INSERT INTO inbox (stream, at, body, sum) VALUES (?1, 1, x'31', x'00')";
+    other.execute(sql, [stream.as_str()]).unwrap();
+    drop(other);
+    let cancel = serde_json::to_vec(&tidegate::Command::Cancel { by: "ann".into(), reason: String::new() }).unwrap();
+    let mut reader = Reader::open(&site.journal()).unwrap();
+    let sent = reader.send(&stream, tidegate::time::Time(1), &cancel).unwrap();
+    let outcome = tokio::time::timeout(common::LONG, run.outcome()).await.expect("it is heard").unwrap();
+    assert_eq!(outcome.status, Status::Cancelled);
+    assert!(!reader.waits(sent).unwrap());
+    assert!(reader.verify().unwrap().is_sound());
+    engine.close().await.unwrap();
+    site.end().await;
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,9 +21,11 @@ use crate::pipeline::{RunEffect, RunInput, StartStep, StepOutcome};
 use crate::rollout::RolloutEffect;
 use crate::service::{ServiceEffect, ServiceInput};
 use crate::time::Clock;
+use hearing::Heard;
 
 mod closing;
 mod committing;
+mod hearing;
 #[cfg(test)]
 mod tests;
 
@@ -89,9 +91,13 @@ pub(crate) struct Driver {
     /// Runs that were started or taken up since the last commit.
     pub(super) begun: Vec<StreamId>,
     /// Inputs of the world since the last commit: it won't repeat them if that fails.
-    reported: Vec<(StreamId, RunInput)>,
+    reported: Vec<Heard>,
     /// Those that are to be fed again.
-    again: VecDeque<(StreamId, RunInput)>,
+    again: VecDeque<Heard>,
+    /// What came while nothing could be decided.
+    held: VecDeque<Message>,
+    /// What was last said to be wrong with a turn: it is said once.
+    trouble: Option<String>,
     /// How many commits in a row have failed, and how many of them for another reason than that the database was in use.
     failures: u32,
     tries: u32,
@@ -129,6 +135,8 @@ impl Driver {
             begun: Vec::new(),
             reported: Vec::new(),
             again: VecDeque::new(),
+            held: VecDeque::new(),
+            trouble: None,
             failures: 0,
             tries: 0,
         }
@@ -175,8 +183,15 @@ impl Driver {
     }
 
     fn turn(&mut self, messages: &Receiver<Message>) -> Option<End> {
+        if let Err(error) = self.kernel.recover() {
+            return self.wait_for_journal(error, messages);
+        }
         self.feed_again();
-        match messages.recv_timeout(self.patience()) {
+        let first = match self.held.pop_front() {
+            Some(message) => Ok(message),
+            None => messages.recv_timeout(self.patience()),
+        };
+        match first {
             Ok(message) => {
                 if let Some(end) = self.take(message) {
                     return Some(end);
@@ -185,7 +200,7 @@ impl Driver {
                     if self.kernel.is_full() {
                         break;
                     }
-                    let Ok(message) = messages.try_recv() else { break };
+                    let Some(message) = self.held.pop_front().or_else(|| messages.try_recv().ok()) else { break };
                     if let Some(end) = self.take(message) {
                         return Some(end);
                     }
@@ -195,14 +210,37 @@ impl Driver {
             Err(RecvTimeoutError::Disconnected) => return Some(End::Closed(None)),
         }
         let now = self.clock.now();
-        let asked = self
-            .kernel
-            .read_inbox(now, |stream, error| tracing::warn!(%stream, %error, "a command from the inbox was refused"))
-            .and_then(|()| self.kernel.tick(now));
-        if let Err(error) = asked {
-            tracing::error!(%error, "a turn of the engine failed");
-        }
+        let read = self.kernel.read_inbox(now, |error| tracing::warn!(%error, "a command from the inbox was refused"));
+        // Deadlines don't wait for the inbox.
+        let asked = self.kernel.tick(now);
+        self.note(read.and(asked));
         self.commit().err().map(End::Broken)
+    }
+
+    /// Says what is wrong with a turn, once for as long as it lasts.
+    fn note(&mut self, turn: Result<()>) {
+        let trouble = turn.err().map(|error| error.to_string());
+        if trouble != self.trouble {
+            if let Some(error) = &trouble {
+                tracing::error!(error, "a turn of the engine failed");
+            }
+            self.trouble = trouble;
+        }
+    }
+
+    /// While what a failed commit threw away can't be read again, nothing can be decided. Only a close is heard.
+    fn wait_for_journal(&mut self, error: Error, messages: &Receiver<Message>) -> Option<End> {
+        if let Err(error) = self.failed(error) {
+            return Some(End::Broken(error));
+        }
+        loop {
+            match messages.try_recv() {
+                Ok(Message::Close(reply)) => return Some(End::Closed(Some(reply))),
+                Ok(message) => self.held.push_back(message),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => return Some(End::Closed(None)),
+            }
+        }
     }
 
     /// How long nothing can happen by itself.
@@ -213,6 +251,7 @@ impl Driver {
         let longest = if self.runs.is_empty() { LONGEST_WAIT } else { INBOX };
         match self.kernel.deadline() {
             // A machine that is due and decides nothing must not spin.
+            Some(_) if self.trouble.is_some() => longest.min(INBOX),
             Some(deadline) => {
                 longest.min(Duration::from(deadline.since(self.clock.now())).max(Duration::from_millis(1)))
             }

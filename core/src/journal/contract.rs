@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{Append, InboxItem, RunRow, Stored, StreamId, Verified};
 use crate::time::Time;
 
@@ -60,6 +60,10 @@ pub trait Journal: Send + Debug {
 
     /// The commands that wait, oldest first. Cheap enough to be asked every 100 ms.
     fn inbox(&mut self) -> Result<Vec<InboxItem>>;
+
+    /// The numbers of commands that wait and are not what was sent, with what is wrong: `inbox` fails for each of them, and
+    /// goes on once they were taken.
+    fn damaged_inbox(&mut self) -> Result<Vec<(u64, Error)>>;
 
     /// This driver's fencing epoch; it rises with every opening.
     fn epoch(&self) -> u64;

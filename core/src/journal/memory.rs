@@ -281,6 +281,10 @@ impl Journal for MemoryJournal {
         Ok(lock(&self.store).inbox.values().cloned().collect())
     }
 
+    fn damaged_inbox(&mut self) -> Result<Vec<(u64, Error)>> {
+        Ok(Vec::new())
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }

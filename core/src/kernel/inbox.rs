@@ -11,13 +11,33 @@ use crate::time::Time;
 impl Kernel {
     /// Takes the commands that wait for runs that are driven here. Each is taken in the same commit as what follows
     /// from it, and so is one that is refused: that is an event of the run, as who sent it may look nowhere else, and
-    /// goes to `refused`.
-    pub(crate) fn read_inbox(&mut self, now: Time, mut refused: impl FnMut(&StreamId, Error)) -> Result<()> {
-        for item in self.journal().inbox()? {
+    /// goes to `refused`. One that is damaged is taken as well, as it would hide those behind it.
+    pub(crate) fn read_inbox(&mut self, now: Time, mut refused: impl FnMut(Error)) -> Result<()> {
+        self.recover()?;
+        let items = match self.journal().inbox() {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                let damaged = self.journal().damaged_inbox()?;
+                if damaged.is_empty() {
+                    return Err(error);
+                }
+                for (id, error) in damaged {
+                    refused(error.with("command", id));
+                    self.take(id);
+                }
+                // The others are read once these are gone.
+                return Ok(());
+            }
+            items => items?,
+        };
+        for item in items {
+            if self.is_full() {
+                break;
+            }
+            let mut refused = |error: Error| refused(error.with("stream", &item.stream).with("command", item.id));
             if self.run(&item.stream).is_none() {
                 // It waits for the run to be taken up, unless that can never be.
                 if !self.journal().unfinished()?.iter().any(|row| row.stream == item.stream) {
-                    refused(&item.stream, Error::new(Kind::NotFound, "the run is over, or never was"));
+                    refused(Error::new(Kind::NotFound, "the run is over, or never was"));
                     self.take(item.id);
                 }
                 continue;
@@ -29,13 +49,12 @@ impl Kernel {
                         let (verb, step, by) = (verb.to_owned(), step.map(str::to_owned), by.to_owned());
                         let input = RunInput::Refuse { verb, step, by, why: error.to_string() };
                         self.input(&item.stream, &input, now)?;
-                        refused(&item.stream, error);
+                        refused(error);
                     }
                 }
-                Err(error) => refused(
-                    &item.stream,
-                    Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error),
-                ),
+                Err(error) => {
+                    refused(Error::new(Kind::Invalid, "a command in the inbox can't be read").because(error));
+                }
             }
             self.take(item.id);
         }
@@ -47,6 +66,7 @@ impl Kernel {
     /// # Errors
     /// [`Kind::Conflict`] when it can't be now, or the run has ended; [`Kind::NotFound`] when there is no such run.
     pub(crate) fn command(&mut self, run: &StreamId, command: Command, now: Time) -> Result<()> {
+        self.recover()?;
         if self.run(run).is_some() {
             return self.input(run, &command.input(), now);
         }
@@ -69,6 +89,7 @@ impl Kernel {
     /// Takes a report of the world. What concerns the rollout that holds the service comes back as the input to its
     /// run; anything else is decided here.
     pub(crate) fn report(&mut self, service: &str, report: Report, now: Time) -> Result<Option<(StreamId, RunInput)>> {
+        self.recover()?;
         let Some(claim) = self.service(service).and_then(|service| service.claim.clone()) else {
             let input = match report {
                 Report::Observed(observed) => ServiceInput::Observed(observed),

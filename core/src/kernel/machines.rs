@@ -70,6 +70,8 @@ pub(crate) struct Kernel {
     batch: Batch,
     /// Streams that were folded again after a failed commit: what they ask of the world may have been lost with it.
     refolded: BTreeSet<StreamId>,
+    /// Streams whose memory was thrown away and that could not be folded again yet.
+    lost: BTreeSet<StreamId>,
     /// Where releases run that name no directory.
     dir: Option<String>,
 }
@@ -81,7 +83,8 @@ impl Kernel {
         for stream in journal.services()? {
             services.insert(stream.name().to_owned(), load_service(journal.as_mut(), &stream)?);
         }
-        Ok(Kernel { journal, runs: BTreeMap::new(), services, batch: Batch::default(), refolded: BTreeSet::new(), dir })
+        let (batch, refolded, lost) = Default::default();
+        Ok(Kernel { journal, runs: BTreeMap::new(), services, batch, refolded, lost, dir })
     }
 
     pub(crate) fn journal(&mut self) -> &mut dyn Journal {
@@ -131,6 +134,7 @@ impl Kernel {
 
     /// Forgets a run; the journal keeps it.
     pub(crate) fn unload(&mut self, run: &StreamId) {
+        self.lost.remove(run);
         self.runs.remove(run);
     }
 
@@ -146,6 +150,7 @@ impl Kernel {
 
     /// Decides what follows from an input to a run, and enqueues it.
     pub(crate) fn input(&mut self, run: &StreamId, input: &RunInput, now: Time) -> Result<()> {
+        self.recover()?;
         let slot = self.runs.get(run).ok_or_else(|| no_run(run))?;
         let events = RunMachine::decide(&slot.state, input, now)?;
         self.record_run(run, events, now)
@@ -153,20 +158,28 @@ impl Kernel {
 
     /// Decides what follows from an input to a service, and enqueues it.
     pub(crate) fn service_input(&mut self, service: &str, input: &ServiceInput, now: Time) -> Result<()> {
+        self.recover()?;
         let Some(slot) = self.services.get(service) else { return Ok(()) };
         let events = ServiceMachine::decide(&slot.state, input, now)?;
         self.record_service(service, events, now)
     }
 
-    /// Asks every machine whose time has come.
+    /// Asks every machine whose time has come. One that fails keeps no other from being asked; the first failure comes
+    /// back.
     pub(crate) fn tick(&mut self, now: Time) -> Result<()> {
+        self.recover()?;
         let due: Vec<StreamId> = self
             .runs
             .iter()
             .filter(|(_, slot)| RunMachine::deadline(&slot.state).is_some_and(|deadline| deadline <= now))
             .map(|(run, _)| run.clone())
             .collect();
-        due.iter().try_for_each(|run| self.input(run, &RunInput::Tick, now))
+        let mut done = Ok(());
+        for run in due {
+            let asked = self.input(&run, &RunInput::Tick, now);
+            done = done.and(asked.map_err(|error| error.with("run", run.name())));
+        }
+        done
     }
 
     /// When a machine wants to be asked next.
@@ -206,10 +219,11 @@ impl Kernel {
 
     /// Makes all that waits durable in one transaction, and releases what it asks of the world.
     ///
-    /// If that fails, memory is thrown away and folded again from the journal; the inputs since the last commit are
+    /// If that fails, memory is thrown away and folded again from the journal (see `recover`); the inputs since the last commit are
     /// not remembered, and the caller feeds again those that the world won't repeat. The journal may hold what it
     /// reported as failed, so the next commit also asks again for all that has no recorded outcome.
     pub(crate) fn commit(&mut self) -> Result<Committed> {
+        self.recover()?;
         if !self.is_dirty() {
             let mut effects = self.asked_again();
             effects.append(&mut self.batch.effects);
@@ -230,8 +244,12 @@ impl Kernel {
             .collect();
         let touched: Vec<StreamId> = batch.appends.iter().map(|append| append.stream.clone()).collect();
         if let Err(error) = self.journal.append(batch.appends, &batch.took) {
-            self.refold(&touched)?;
+            for stream in &touched {
+                self.forget(stream);
+            }
             self.refolded.extend(touched);
+            // What can't be read now is read before the next decision, which fails if that does.
+            let _ = self.recover();
             return Err(error);
         }
         for stream in &touched {
@@ -265,15 +283,29 @@ impl Kernel {
         effects
     }
 
-    fn refold(&mut self, touched: &[StreamId]) -> Result<()> {
-        for stream in touched {
+    /// Throws away what memory holds of a stream.
+    fn forget(&mut self, stream: &StreamId) {
+        if stream.is_service() {
+            self.services.remove(stream.name());
+        } else {
+            self.runs.remove(stream);
+        }
+        self.lost.insert(stream.clone());
+    }
+
+    /// Folds what could not be folded after a commit failed. Until that is done nothing is decided: memory would be
+    /// without runs that are driven, and without services that are claimed.
+    pub(crate) fn recover(&mut self) -> Result<()> {
+        while let Some(stream) = self.lost.first().cloned() {
             if stream.is_service() {
-                let slot = load_service(self.journal.as_mut(), stream)?;
-                self.services.insert(stream.name().to_owned(), slot);
+                let slot = load_service(self.journal.as_mut(), &stream)?;
+                if slot.seq > 0 {
+                    self.services.insert(stream.name().to_owned(), slot);
+                }
             } else {
-                self.runs.remove(stream);
-                self.load(stream, |_| {})?;
+                self.load(&stream, |_| {})?;
             }
+            self.lost.remove(&stream);
         }
         Ok(())
     }

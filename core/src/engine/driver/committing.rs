@@ -1,5 +1,4 @@
-//! What comes of a commit: observers, acknowledgements and effects when it went well; when it did not, what the world
-//! said since the last one is fed again.
+//! What comes of a commit: observers, acknowledgements and effects when it went well, another try when it did not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,48 +7,14 @@ use super::Driver;
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
-use crate::kernel::{Durable, Report};
-use crate::pipeline::{Cause, RunInput, RunStatus, StepError, StepOutcome};
-use crate::time::Time;
+use crate::kernel::Durable;
+use crate::pipeline::RunStatus;
 
 /// How often a commit that failed is tried again before the engine gives up. That another process uses the database
 /// does not count.
 const TRIES: u32 = 8;
 
 impl Driver {
-    /// Feeds what was lost with a commit that failed.
-    pub(super) fn feed_again(&mut self) {
-        let now = self.clock.now();
-        while !self.kernel.is_full()
-            && let Some((run, input)) = self.again.pop_front()
-        {
-            self.world(run, input, now);
-        }
-    }
-
-    /// Feeds what the world reports of a run. A refusal is normal: the attempt may be over, the run may have ended.
-    pub(super) fn world(&mut self, run: StreamId, input: RunInput, now: Time) {
-        let fed = match self.kernel.input(&run, &input, now) {
-            Err(error) if error.kind() == Kind::Invalid => match unfit(&input, &error) {
-                Some(failed) => self.kernel.input(&run, &failed, now),
-                None => Err(error),
-            },
-            fed => fed,
-        };
-        match fed {
-            Ok(()) => self.reported.push((run, input)),
-            Err(error) => tracing::debug!(run = run.name(), %error, "a report was not accepted"),
-        }
-    }
-
-    pub(super) fn report(&mut self, service: &str, report: Report, now: Time) {
-        match self.kernel.report(service, report, now) {
-            Ok(Some((run, input))) => self.world(run, input, now),
-            Ok(None) => {}
-            Err(error) => tracing::error!(service, %error, "a report of the world was not accepted"),
-        }
-    }
-
     pub(super) fn commit(&mut self) -> Result<()> {
         match self.kernel.commit() {
             Ok(committed) => {
@@ -69,31 +34,34 @@ impl Driver {
                 self.let_go(&touched);
                 Ok(())
             }
-            Err(error) => {
-                self.failures += 1;
-                // Another process may use the database for as long as it likes: that ends, and costs nothing but time.
-                let in_use = error.kind() == Kind::Busy && error.is_retryable();
-                self.tries += u32::from(!in_use);
-                let fatal = self.tries >= TRIES || matches!(error.kind(), Kind::Busy | Kind::Corrupt) && !in_use;
-                let text = error.to_string();
-                for ack in self.acks.drain(..) {
-                    ack(Err(Error::new(error.kind(), "it could not be recorded").because(text.clone()).retry_later()));
-                }
-                // Their starters were told that they did not start; a later start takes them up anew.
-                for run in self.begun.drain(..) {
-                    self.runs.remove(&run);
-                    self.kernel.unload(&run);
-                }
-                if fatal {
-                    return Err(error);
-                }
-                tracing::warn!(%error, failures = self.failures, "a commit failed and is tried again");
-                self.again.extend(self.reported.drain(..));
-                #[allow(clippy::disallowed_methods, reason = "the driver's own thread, with nothing to do until then")]
-                std::thread::sleep(Duration::from_millis(50 << self.tries.min(6)));
-                Ok(())
-            }
+            Err(error) => self.failed(error),
         }
+    }
+
+    /// What a commit that failed leaves to be done, before it is tried again; the error itself when it will not be.
+    pub(super) fn failed(&mut self, error: Error) -> Result<()> {
+        self.failures += 1;
+        // Another process may use the database for as long as it likes: that ends, and costs nothing but time.
+        let in_use = error.kind() == Kind::Busy && error.is_retryable();
+        self.tries += u32::from(!in_use);
+        let fatal = self.tries >= TRIES || matches!(error.kind(), Kind::Busy | Kind::Corrupt) && !in_use;
+        let text = error.to_string();
+        for ack in self.acks.drain(..) {
+            ack(Err(Error::new(error.kind(), "it could not be recorded").because(text.clone()).retry_later()));
+        }
+        // Their starters were told that they did not start; a later start takes them up anew.
+        for run in self.begun.drain(..) {
+            self.runs.remove(&run);
+            self.kernel.unload(&run);
+        }
+        if fatal {
+            return Err(error);
+        }
+        tracing::warn!(%error, failures = self.failures, "a commit failed and is tried again");
+        self.keep_reported();
+        #[allow(clippy::disallowed_methods, reason = "the driver's own thread, with nothing to do until then")]
+        std::thread::sleep(Duration::from_millis(50 << self.tries.min(6)));
+        Ok(())
     }
 
     /// Shows durable events to observers.
@@ -122,13 +90,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// An outcome that can't be recorded is a failure of its step.
-fn unfit(input: &RunInput, error: &Error) -> Option<RunInput> {
-    let RunInput::StepOutcome { step, attempt, token, .. } = input else { return None };
-    let message = format!("what it ended with can't be recorded: {error}");
-    let error = StepError { permanent: true, ..StepError::new(Cause::BadValue, message) };
-    let outcome = StepOutcome::Failed { error, retry_in: None };
-    Some(RunInput::StepOutcome { step: step.clone(), attempt: *attempt, token: *token, outcome })
 }

@@ -266,6 +266,11 @@ impl Journal for SqliteJournal {
         }
     }
 
+    fn damaged_inbox(&mut self) -> Result<Vec<(u64, Error)>> {
+        self.own_process()?;
+        Tables(&self.conn).damaged_inbox(MAX_WAITING)
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }

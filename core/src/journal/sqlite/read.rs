@@ -44,6 +44,15 @@ pub(super) fn item_sum(id: i64, stream: &str, at: i64, body: &[u8]) -> Digest {
     hasher.finish()
 }
 
+fn item((id, stream, at, body, sum): RawItem) -> Result<InboxItem> {
+    if item_sum(id, &stream, at, &body).as_bytes() != &sum {
+        let mut damages = Damages::default();
+        damages.add(DamageKind::Inbox, None, Some(uint(id)?), "a command is not what was sent");
+        damages.check()?;
+    }
+    Ok(InboxItem { id: uint(id)?, stream: name(stream)?, at: Time(at), body })
+}
+
 fn name(text: String) -> Result<StreamId> {
     text.parse()
         .map_err(|e: Error| Error::new(Kind::Corrupt, "the journal is damaged: a stream's name is none").because(e))
@@ -176,22 +185,30 @@ impl Tables<'_> {
 
     /// The commands that wait, oldest first, at most `limit`.
     pub(super) fn inbox(self, limit: usize) -> Result<Vec<InboxItem>> {
+        self.inbox_rows(limit, |row| item(row.or_sql("read the inbox")?))
+    }
+
+    /// Those that are not what was sent, with what is wrong.
+    pub(super) fn damaged_inbox(self, limit: usize) -> Result<Vec<(u64, Error)>> {
+        let ids: Vec<i64> = {
+            let sql = "SELECT id FROM inbox ORDER BY id LIMIT ?1";
+            let mut statement = self.0.prepare_cached(sql).or_sql("read the inbox")?;
+            let rows = statement.query_map([int(limit as u64)?], |row| row.get(0)).or_sql("read the inbox")?;
+            rows.collect::<rusqlite::Result<_>>().or_sql("read the inbox")?
+        };
+        let items = self.inbox_rows(limit, |row| Ok(row.or_sql("read the inbox").and_then(item).err()))?;
+        let damaged = ids.into_iter().zip(items).filter_map(|(id, error)| error.map(|error| Ok((uint(id)?, error))));
+        damaged.collect()
+    }
+
+    fn inbox_rows<T>(self, limit: usize, each: impl FnMut(rusqlite::Result<RawItem>) -> Result<T>) -> Result<Vec<T>> {
         let sql = "SELECT id, stream, at, body, sum FROM inbox ORDER BY id LIMIT ?1";
         let mut statement = self.0.prepare_cached(sql).or_sql("read the inbox")?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = statement
             .query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
             .or_sql("read the inbox")?;
-        rows.map(|row| {
-            let (id, stream, at, body, sum): RawItem = row.or_sql("read the inbox")?;
-            if item_sum(id, &stream, at, &body).as_bytes() != &sum {
-                let mut damages = Damages::default();
-                damages.add(DamageKind::Inbox, None, Some(uint(id)?), "a command is not what was sent");
-                damages.check()?;
-            }
-            Ok(InboxItem { id: uint(id)?, stream: name(stream)?, at: Time(at), body })
-        })
-        .collect()
+        rows.map(each).collect()
     }
 
     /// The epoch that may write.

@@ -213,6 +213,16 @@ fn a_reader_follows_a_run_while_it_is_driven() {
     assert!(error.kind() == Kind::Busy && error.is_retryable());
     // What was put there by another way than a reader's is not believed.
     assert_eq!(journal.inbox().unwrap_err().kind(), Kind::Corrupt);
+    // Each is named, so that they can be taken.
+    let damaged: Vec<u64> = journal.damaged_inbox().unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(damaged.len(), MAX_WAITING);
+    journal.append(vec![], &damaged).unwrap();
+    assert_eq!(journal.inbox().unwrap(), []);
+    let id = reader.send(&run("a"), Time(7), b"{}").unwrap();
+    other.execute("INSERT INTO inbox (stream, at, body, sum) VALUES ('run/a', 1, x'31', x'00')", []).unwrap();
+    let damaged = journal.damaged_inbox().unwrap();
+    assert_eq!(damaged.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id + 1]);
+    assert!(damaged[0].1.to_string().contains("damaged"), "{}", damaged[0].1);
 }
 
 #[test]

@@ -164,3 +164,48 @@ async fn a_damaged_command_hides_none_behind_it() {
     engine.close().await.unwrap();
     site.end().await;
 }
+
+/// The world is brought back to the stable version before the engine gives up, and the next one records that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_is_taken_back_when_nothing_can_be_recorded_any_more() {
+    let site = Site::new();
+    let engine = site.open().await;
+    site.ship_stable(&engine, "v1").await;
+    let pipeline = site.ship(site.canary("10m"), common::shop("v2"));
+    let run = engine.run(&pipeline).key("v2").start().await.unwrap();
+    let late = std::time::Instant::now() + common::LONG;
+    while site.get().await != "v2" {
+        assert!(std::time::Instant::now() < late, "v2 gets its share");
+    }
+    // From now on no event can be written, whatever room there is.
+    let sql = |text: &str| rusqlite::Connection::open(site.journal()).unwrap().execute_batch(text).unwrap();
+    sql("CREATE TRIGGER bad BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'bad'); END");
+    let refused = engine.run(&self::pipeline("other")).key("k").await.unwrap_err();
+    let error = run.outcome().await.unwrap_err();
+    assert!(error.to_string().contains("taken back, not recorded: shop"), "{error}, {refused}");
+    for _ in 0..40 {
+        assert_eq!(site.get().await, "v1");
+    }
+    drop(run);
+    engine.close().await.unwrap_err();
+    sql("DROP TRIGGER bad");
+
+    let engine = site.open().await;
+    let run = engine.run(&pipeline).key("v2").start().await.unwrap();
+    let mut lines = run.lines();
+    let mut told = Vec::new();
+    while let Some(line) = lines.next().await {
+        told.push(line);
+    }
+    let outcome = run.outcome().await.unwrap();
+    assert_eq!(outcome.status, Status::Failed, "{told:#?}");
+    let reason = outcome.steps["ship"].reason.clone().unwrap_or_default();
+    assert!(reason.contains("it was taken back while the journal could not be written"), "{reason}\n{told:#?}");
+    let service = engine.service("shop").await.unwrap().unwrap();
+    assert_eq!((service.stable.as_deref(), service.claim), (Some("v1"), None));
+    assert_eq!(service.sizes.keys().collect::<Vec<_>>(), ["v1"]);
+    assert_eq!(site.get().await, "v1");
+    assert!(engine.verify().await.unwrap().damages.is_empty());
+    engine.close().await.unwrap();
+    site.end().await;
+}

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::kernel::{Order, Report, View};
 use crate::service::Desired;
 use crate::supervisor::{Client, Launcher, may_hold};
@@ -60,6 +61,33 @@ impl Fleet {
     pub(crate) fn converge(&mut self, desired: Desired) {
         let service = desired.service.clone();
         self.order(&service, |order| order.converge(desired));
+    }
+
+    /// Asks the world for a state at once, and waits until it is accepted. For the end of an engine: its services' tasks
+    /// go with it.
+    pub(crate) fn converge_now(&self, desired: Desired, within: Duration) -> Result<()> {
+        let (send, answers) = mpsc::channel();
+        let supervisor = Arc::clone(&self.supervisor);
+        self.runtime.spawn(async move {
+            loop {
+                let asked = async { supervisor.client().await?.apply(&desired).await }.await;
+                let over = asked.as_ref().map_or_else(|error| error.kind() == Kind::Conflict, |()| true);
+                if send.send(asked).is_err() || over {
+                    return;
+                }
+                supervisor.forget().await;
+                tokio::time::sleep(RETRY).await;
+            }
+        });
+        let end = Instant::now() + within;
+        let mut last = Err(Error::new(Kind::Io, "the supervisor does not answer"));
+        while let Ok(answer) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            last = answer;
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
     }
 
     /// Ends a service, its proxy too.

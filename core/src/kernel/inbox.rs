@@ -4,8 +4,8 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
 use crate::kernel::{Command, Kernel, Report};
 use crate::pipeline::RunInput;
-use crate::rollout::RolloutInput;
-use crate::service::ServiceInput;
+use crate::rollout::{self, RolloutInput, Verb};
+use crate::service::{Desired, ServiceInput};
 use crate::time::Time;
 
 impl Kernel {
@@ -86,25 +86,50 @@ impl Kernel {
         Err(Error::new(kind, what).with("run", run.name()).help(help))
     }
 
-    /// Takes a report of the world. What concerns the rollout that holds the service comes back as the input to its
+    /// Takes a report of the world. What concerns the rollout that holds the service comes back as the inputs to its
     /// run; anything else is decided here.
-    pub(crate) fn report(&mut self, service: &str, report: Report, now: Time) -> Result<Option<(StreamId, RunInput)>> {
+    pub(crate) fn report(&mut self, service: &str, report: Report, now: Time) -> Result<Vec<(StreamId, RunInput)>> {
         self.recover()?;
-        let Some(claim) = self.service(service).and_then(|service| service.claim.clone()) else {
+        let state = self.service(service);
+        let generation = state.map_or(0, |state| state.generation);
+        let Some(claim) = state.and_then(|state| state.claim.clone()) else {
             let input = match report {
                 Report::Observed(observed) => ServiceInput::Observed(observed),
                 Report::Lost(what) => ServiceInput::WorldLost { what },
-                Report::Windows(_) | Report::Readings(_) => return Ok(None),
+                Report::Windows(_) | Report::Readings(_) => return Ok(Vec::new()),
             };
-            return self.service_input(service, &input, now).map(|()| None);
+            return self.service_input(service, &input, now).map(|()| Vec::new());
         };
-        let input = match report {
-            Report::Observed(observed) => RolloutInput::Observed(observed),
-            Report::Windows(windows) => RolloutInput::Windows(windows),
-            Report::Readings(readings) => RolloutInput::Readings(readings),
-            Report::Lost(what) => RolloutInput::WorldLost { what },
-        };
+        let mut inputs = Vec::with_capacity(2);
+        match report {
+            Report::Observed(observed) => {
+                // Only the way back is asked for before it is recorded: it is recorded now, and is the same.
+                if observed.generation > generation {
+                    inputs.push(turn_back("it was taken back while the journal could not be written"));
+                }
+                inputs.push(RolloutInput::Observed(observed));
+            }
+            Report::Windows(windows) => inputs.push(RolloutInput::Windows(windows)),
+            Report::Readings(readings) => inputs.push(RolloutInput::Readings(readings)),
+            Report::Lost(what) => inputs.push(RolloutInput::WorldLost { what }),
+        }
         let run = StreamId::run(&claim.run)?;
-        Ok(Some((run, RunInput::Rollout { step: claim.step, input: Box::new(input) })))
+        let input = |input| (run.clone(), RunInput::Rollout { step: claim.step.clone(), input: Box::new(input) });
+        Ok(inputs.into_iter().map(input).collect())
     }
+
+    /// Turns back all rollouts that are under way and not promoted, as nothing of theirs can be recorded or judged any
+    /// more. What that asks of the world, in the order of the services.
+    pub(crate) fn turn_all_back(&mut self, now: Time) -> Result<Vec<Desired>> {
+        self.recover()?;
+        for (run, step) in self.rollouts_forward() {
+            let input = Box::new(turn_back("the journal can't be written"));
+            self.input(&run, &RunInput::Rollout { step, input }, now)?;
+        }
+        Ok(self.asked_of_world())
+    }
+}
+
+fn turn_back(why: &str) -> RolloutInput {
+    RolloutInput::Command(rollout::Command { verb: Verb::Abort, by: "tidegate".to_owned(), reason: why.to_owned() })
 }

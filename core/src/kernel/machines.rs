@@ -6,8 +6,8 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::{Append, Journal, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, StreamId};
 use crate::machine::Machine;
 use crate::pipeline::{RunEffect, RunEvent, RunInput, RunMachine, RunState};
-use crate::rollout::RolloutInput;
-use crate::service::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine, ServiceState};
+use crate::rollout::{RolloutEffect, RolloutInput};
+use crate::service::{Desired, ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine, ServiceState};
 use crate::time::Time;
 
 mod recording;
@@ -185,6 +185,27 @@ impl Kernel {
     /// When a machine wants to be asked next.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.runs.values().filter_map(|slot| RunMachine::deadline(&slot.state)).min()
+    }
+
+    /// The rollouts that are under way, and neither on their way back nor promoted.
+    pub(super) fn rollouts_forward(&self) -> Vec<(StreamId, String)> {
+        let runs = self.runs.iter().filter_map(|(stream, slot)| Some((stream, slot.state.run()?)));
+        let steps = runs.flat_map(|(stream, run)| run.rollouts().map(move |(step, rollout)| (stream, step, rollout)));
+        steps
+            .filter(|(_, _, rollout)| rollout.start.is_some() && !rollout.back && !rollout.is_promoted())
+            .map(|(stream, step, _)| (stream.clone(), step.to_owned()))
+            .collect()
+    }
+
+    /// The states that rollouts ask for with the next commit.
+    pub(super) fn asked_of_world(&self) -> Vec<Desired> {
+        let asked = self.batch.effects.iter().filter_map(|effect| match effect {
+            Effect::Run(_, RunEffect::Rollout { effect: RolloutEffect::Converge(desired), .. }) => {
+                Some((**desired).clone())
+            }
+            _ => None,
+        });
+        asked.collect()
     }
 
     /// Goes on with the rollouts of a run that was just resumed: what they ask of the world is asked again with the next

@@ -8,5 +8,5 @@ mod resume;
 mod view;
 
 pub use command::{Command, StepAnswer};
-pub(crate) use machines::{Durable, Effect, Kernel};
+pub(crate) use machines::{Committed, Durable, Effect, Kernel};
 pub(crate) use view::{Order, Report, View};

@@ -88,7 +88,7 @@ impl Driver {
             self.services.iter().filter(|(_, w)| w.look_at <= now).map(|(name, _)| name.clone()).collect();
         for name in due {
             for report in self.look_at(&name, world, now) {
-                if let Some((run, input)) = self.kernel.report(&name, report, now)? {
+                for (run, input) in self.kernel.report(&name, report, now)? {
                     self.world(run, input, now);
                 }
             }

@@ -69,8 +69,8 @@ impl Driver {
     /// Feeds what the world reports of a service, to the run whose rollout holds it or to the service itself.
     pub(super) fn report(&mut self, service: &str, report: Report, now: Time) {
         match self.kernel.report(service, report.clone(), now) {
-            Ok(Some((run, input))) => self.world(run, input, now),
-            Ok(None) => self.reported.push(Heard::Service(service.to_owned(), report)),
+            Ok(inputs) if !inputs.is_empty() => inputs.into_iter().for_each(|(run, input)| self.world(run, input, now)),
+            Ok(_) => self.reported.push(Heard::Service(service.to_owned(), report)),
             Err(error) => tracing::error!(service, %error, "a report of the world was not accepted"),
         }
     }

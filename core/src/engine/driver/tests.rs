@@ -21,6 +21,8 @@ struct Faults {
     append: VecDeque<Error>,
     read: VecDeque<Error>,
     inbox: VecDeque<Error>,
+    /// Whether only what is marked as the way back can be written.
+    full: bool,
     /// How many bytes the largest append had.
     largest: usize,
 }
@@ -39,6 +41,9 @@ impl Journal for Faulty {
     fn append(&mut self, appends: Vec<Append>, took: &[u64]) -> Result<()> {
         let mut faults = self.faults.lock().unwrap();
         next(&mut faults.append)?;
+        if faults.full && !appends.iter().any(|append| append.way_back) {
+            return Err(io());
+        }
         let bytes = appends.iter().flat_map(|append| &append.events).map(|event| event.body.len()).sum();
         faults.largest = faults.largest.max(bytes);
         self.inner.append(appends, took)
@@ -356,4 +361,21 @@ fn a_loss_of_the_world_is_recorded_although_the_first_commit_of_it_fails() {
     assert_eq!(stage.driver.again.len(), 2, "{:?}", stage.driver.again);
     stage.turn();
     assert_eq!(stage.stored(&stream).last().unwrap()["kind"], "world_lost");
+}
+
+#[test]
+fn a_rollout_turns_back_into_the_reserve_and_the_engine_goes_on() {
+    let mut stage = Stage::new();
+    let run = stage.start("a", ship("v1"));
+    stage.faults.lock().unwrap().full = true;
+    let observed = crate::service::Observed { generation: 1, ..Default::default() };
+    stage.send.send(Message::Report { service: "shop".into(), report: Report::Observed(observed) }).unwrap();
+    for _ in 0..8 {
+        assert!(!format!("{:?}", stage.stored(&run)).contains("turned_back"));
+        stage.turn();
+    }
+    let stored = stage.stored(&run);
+    let turned = stored.iter().find(|event| event["event"]["kind"] == "turned_back").expect("it turned back");
+    assert!(turned.to_string().contains("the journal can't be written"), "{turned}");
+    assert_eq!(stage.driver.tries, 0);
 }

@@ -339,7 +339,7 @@ test('every fault of a check and its records is named', () => {
   ]
   const expected = ['/fall', '/records/1/at', '/records/2', '/records/3/took', '/records/4/took', '/records/5/status']
   assert.throws(() => new Check(TCP, { fall: 0 }).replay(records), faults(expected))
-  const wrong = [{ verdict: 'good' }, 'pass', { status: -1 }, { at: NaN }, { at: new Date('never') }, { stauts: 200 }]
+  const wrong = [{ verdict: 'good' }, 'pass', { status: -1 }, { at: NaN }, { at: new Date('never') }, { state: 200 }]
   const unreadable = ['/records/0', '/records/2', '/records/3', '/records/4', '/records/5']
   assert.throws(() => new Check(TCP).replay(wrong, { start: START }), faults(unreadable))
   assert.throws(() => new Check(TCP).replay([], { seed: -1 }), { kind: 'invalid' })

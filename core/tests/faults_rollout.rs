@@ -78,11 +78,11 @@ async fn a_program_that_can_t_be_started_goes_back_at_once_and_says_where_it_was
     let engine = site.open().await;
     site.ship_stable(&engine, "v1").await;
     let begun = std::time::Instant::now();
-    let typo = Release { command: vec!["pyhton3".to_owned()], ..shop("v2") };
+    let typo = Release { command: vec!["no-such-shop".to_owned()], ..shop("v2") };
     let outcome = engine.run(&site.ship(site.canary("60s"), typo)).key("v2").await.unwrap();
     assert_eq!(outcome.status, Status::Failed);
     let said = reason(&outcome, "ship");
-    for part in ["v2 rolled back", "v2 could not be started", "pyhton3", "PATH", "/bin"] {
+    for part in ["v2 rolled back", "v2 could not be started", "no-such-shop", "PATH", "/bin"] {
         assert!(said.contains(part), "{part:?} in {said}");
     }
     assert!(begun.elapsed() < Duration::from_secs(25), "long before the deadline of 50 s: {:?}", begun.elapsed());

@@ -1,6 +1,6 @@
 //! Checks: a watcher in a task of its own, whose transitions wait to be taken.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use napi::Env;
 use napi::bindgen_prelude::{Either, Object};
@@ -19,19 +19,6 @@ use crate::threads::Threads;
 
 /// How many transitions may wait to be taken; the check pauses when there are more.
 const WAITING: usize = 64;
-
-/// The threads of all checks; they end with the last one.
-static THREADS: Mutex<Weak<Threads>> = Mutex::new(Weak::new());
-
-fn threads() -> tidegate::Result<Arc<Threads>> {
-    let mut known = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(threads) = known.upgrade() {
-        return Ok(threads);
-    }
-    let threads = Arc::new(Threads::start(1)?);
-    *known = Arc::downgrade(&threads);
-    Ok(threads)
-}
 
 /// A check under watch.
 #[napi]
@@ -78,7 +65,7 @@ fn begin(spec: &str, name: String, seed: u32, calls: Arc<Calls>) -> tidegate::Re
     } else {
         build(&check.probe, check.timeout)?
     };
-    let threads = threads()?;
+    let threads = Threads::shared()?;
     let clock = Arc::new(SystemClock::new(Time::default()));
     let mut watcher = Watcher::new(&check, probe, clock, Chance(seed.into()));
     let (send, receive) = mpsc::channel(WAITING);

@@ -2,11 +2,11 @@
 
 import { fileURLToPath } from 'node:url'
 import { Calls } from './calls.js'
-import { fromCore } from './convert.js'
 import { cancelOnCtrlC } from './interrupt.js'
 import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
 import type { Pipeline } from './pipeline.js'
+import { RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified } from './records.js'
 import { Run, somebody } from './run.js'
 import { encode } from './values.js'
 
@@ -43,61 +43,6 @@ export interface StartOptions {
 export interface RunOptions extends StartOptions {
   /** Whether Ctrl-C cancels it; see `cancelOnCtrlC`. No by default: signals are the program's own. */
   readonly ctrlC?: boolean
-}
-
-/** A run in the journal. */
-export interface RunRow {
-  /** The run's id. */
-  readonly run: string
-  /** The pipeline's name. */
-  readonly pipeline: string
-  /** The run's key. */
-  readonly key: string
-  /** When it was started. */
-  readonly started: Date
-  /** Its status for people, such as `running`. */
-  readonly status: string
-  /** Whether nothing more will happen. */
-  readonly finished: boolean
-}
-
-/** What is known of a service. */
-export interface ServiceState {
-  /** The service's name. */
-  readonly name: string
-  /** The version that counts as good; `null` before the first release. */
-  readonly stable: string | null
-  /** Versions that were stable before and can be reverted to, the latest first. */
-  readonly kept: readonly string[]
-  /** Processes by version, as last asked for. */
-  readonly sizes: Readonly<Record<string, number>>
-  /** Shares of traffic in hundredths of a percent, by version, as last asked for. */
-  readonly weights: Readonly<Record<string, number>>
-  /** The rollout that holds the service. */
-  readonly claim: { readonly run: string; readonly step: string; readonly version: string } | null
-  /** What was lost of the world and has not been seen whole since. */
-  readonly lost: string | null
-  /** How the last rollout ended: the version, the outcome and the reason. */
-  readonly last: readonly [version: string, outcome: string, reason: string] | null
-}
-
-/** What a check of the whole journal found. */
-export interface Verified {
-  /** Streams that were checked. */
-  readonly streams: number
-  /** Events that were checked. */
-  readonly events: number
-  /** Commits that were checked. */
-  readonly commits: number
-  /** What is wrong; empty when nothing is. */
-  readonly damages: readonly {
-    readonly kind: string
-    readonly stream: string | null
-    readonly seq: number | null
-    readonly detail: string
-  }[]
-  /** How much more is wrong than is listed. */
-  readonly unlisted: number
 }
 
 /**
@@ -159,21 +104,12 @@ export class Engine {
 
   /** The latest runs, newest first; 100 of them by default. */
   async runs(options: { readonly limit?: number } = {}): Promise<RunRow[]> {
-    const rows = JSON.parse(unwrap(await this.#native.runs(options.limit ?? 100))) as {
-      stream: string
-      index: { pipeline: string; key: string; started: number; status: string; finished: boolean }
-    }[]
-    return rows.map(({ stream, index }) => ({
-      run: stream.replace(/^run\//, ''),
-      ...index,
-      started: new Date(index.started),
-    }))
+    return runsFrom(unwrap(await this.#native.runs(options.limit ?? RUNS)))
   }
 
   /** What is known of a service; `null` when nothing is. */
   async service(name: string): Promise<ServiceState | null> {
-    const state = JSON.parse(unwrap(await this.#native.service(name))) as object | null
-    return state === null ? null : fromCore<ServiceState>('ServiceState', state, {})
+    return serviceFrom(unwrap(await this.#native.service(name)))
   }
 
   /**

@@ -18,15 +18,7 @@
 
 export { Check, type CheckFunction, type Found, type Transition } from './check.js'
 export type { Duration } from './convert.js'
-export {
-  Engine,
-  type EngineOptions,
-  type RunOptions,
-  type RunRow,
-  type ServiceState,
-  type StartOptions,
-  type Verified,
-} from './engine.js'
+export { Engine, type EngineOptions, type RunOptions, type StartOptions } from './engine.js'
 export { type Fault, type Kind, PermanentError, TidegateError } from './errors.js'
 export type {
   Fact,
@@ -60,6 +52,8 @@ export type {
 } from './options.js'
 export { Outcome, type StepOutcome } from './outcome.js'
 export { Pipeline, type PipelineOptions } from './pipeline.js'
+export { type FollowOptions, Reader } from './reader.js'
+export type { RunRow, ServiceState, Verified } from './records.js'
 export {
   type CheckRecord,
   type Comparison,

@@ -10,6 +10,7 @@ mod call;
 mod check;
 mod engine;
 mod promise;
+mod reader;
 mod replay;
 mod run;
 mod threads;

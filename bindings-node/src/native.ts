@@ -47,6 +47,31 @@ export interface NativeEngine {
   close(): Promise<Answer<string>>
 }
 
+/** A journal that is read. */
+export interface NativeReader {
+  runs(limit: number): Promise<Answer<string>>
+  findRun(pipeline: string, key: string): Promise<Answer<string>>
+  services(): Promise<Answer<string>>
+  service(name: string): Promise<Answer<string>>
+  verify(): Promise<Answer<string>>
+  send(run: string, command: string): Promise<Answer<string>>
+  waits(number: number): Promise<Answer<string>>
+  follow(run: string, after: number): Promise<Answer<NativeFollow>>
+  close(): Promise<Answer<string>>
+}
+
+/** A run that is followed. */
+export interface NativeFollow {
+  look(most: number): Promise<Answer<string[] | null>>
+  outcome(): Promise<Answer<string>>
+  steps(): Promise<Answer<string>>
+}
+
+/** Tells a run as lines for people. */
+export interface NativeNarrator {
+  lines(event: string): string[]
+}
+
 /** A check under watch. */
 export interface NativeWatch {
   next(): Promise<Answer<string>>
@@ -60,6 +85,8 @@ export type Listener = (message: string) => void
 interface Native {
   version(): string
   open(path: string, options: string, listener: Listener): Promise<Answer<NativeEngine>>
+  openReader(path: string): Promise<Answer<NativeReader>>
+  NativeNarrator: new () => NativeNarrator
   watch(spec: string, name: string, seed: number, listener: Listener): Answer<NativeWatch>
   failure(outcome: string): NativeFault | null
   replayProcess(spec: string, windows: string): Answer<string>

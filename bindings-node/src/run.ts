@@ -114,7 +114,7 @@ export class Run implements AsyncIterable<RunEvent> {
    * is recorded; `outcome` says when it is done.
    */
   async cancel(saying: Saying = {}): Promise<void> {
-    await this.#send({ verb: 'cancel', ...said(saying) })
+    await this.#send(cancelOf(saying))
   }
 
   /**
@@ -122,11 +122,7 @@ export class Run implements AsyncIterable<RunEvent> {
    * and when the run has ended: start it again with `rerunFailed`.
    */
   async resolve(step: Step | string, answer: StepAnswer, saying: Pick<Saying, 'by'> = {}): Promise<void> {
-    const told: spec.StepAnswer =
-      typeof answer === 'string'
-        ? { kind: answer }
-        : { kind: 'done', value: JSON.parse(encode(answer.done, `the value for ${nameOf(step)}`)) as unknown }
-    await this.#send({ verb: 'resolve', step: nameOf(step), answer: told, by: said(saying).by })
+    await this.#send(resolveOf(step, answer, saying))
   }
 
   /**
@@ -135,22 +131,22 @@ export class Run implements AsyncIterable<RunEvent> {
    * Rejects with a `conflict` while the rollout waits for none of these, saying what it does instead.
    */
   async promote(step: Step | string, saying: Saying = {}): Promise<void> {
-    await this.#send({ verb: 'promote', step: nameOf(step), ...said(saying) })
+    await this.#send(commandOf('promote', step, saying))
   }
 
   /** Begins no further move of a rollout until it is resumed. */
   async pause(step: Step | string, saying: Saying = {}): Promise<void> {
-    await this.#send({ verb: 'pause', step: nameOf(step), ...said(saying) })
+    await this.#send(commandOf('pause', step, saying))
   }
 
   /** Goes on with a paused rollout. */
   async resume(step: Step | string, saying: Saying = {}): Promise<void> {
-    await this.#send({ verb: 'resume', step: nameOf(step), ...said(saying) })
+    await this.#send(commandOf('resume', step, saying))
   }
 
   /** Takes a rollout back. It wins from every state. */
   async abort(step: Step | string, saying: Saying = {}): Promise<void> {
-    await this.#send({ verb: 'abort', step: nameOf(step), ...said(saying) })
+    await this.#send(commandOf('abort', step, saying))
   }
 
   async #send(command: spec.Command): Promise<void> {
@@ -169,6 +165,25 @@ export function somebody(): string {
     }
     throw error
   }
+}
+
+/** The command that cancels a run. */
+export function cancelOf(saying: Saying): spec.Command {
+  return { verb: 'cancel', ...said(saying) }
+}
+
+/** The command that answers a step's question. */
+export function resolveOf(step: Step | string, answer: StepAnswer, saying: Pick<Saying, 'by'>): spec.Command {
+  const told: spec.StepAnswer =
+    typeof answer === 'string'
+      ? { kind: answer }
+      : { kind: 'done', value: JSON.parse(encode(answer.done, `the value for ${nameOf(step)}`)) as unknown }
+  return { verb: 'resolve', step: nameOf(step), answer: told, by: said(saying).by }
+}
+
+/** A command to a rollout. */
+export function commandOf(verb: 'promote' | 'pause' | 'resume' | 'abort', step: Step | string, saying: Saying): spec.Command {
+  return { verb, step: nameOf(step), ...said(saying) }
 }
 
 function said(saying: Saying): { by: string; reason: string } {

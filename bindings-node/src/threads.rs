@@ -1,5 +1,6 @@
 //! A runtime that ends within a bound and never blocks where it must not.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tidegate::{Error, Kind, Result};
@@ -7,6 +8,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How often it is looked whether tasks have ended.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// The threads of all checks and readers; they end with the last one.
+static SHARED: Mutex<Weak<Threads>> = Mutex::new(Weak::new());
 
 /// A tokio runtime of its own. Dropping it leaves its threads to end by themselves; [`Threads::join`] waits for them.
 #[derive(Debug)]
@@ -16,6 +20,17 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
+    /// Those that checks and readers share.
+    pub(crate) fn shared() -> Result<Arc<Threads>> {
+        let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(threads) = known.upgrade() {
+            return Ok(threads);
+        }
+        let threads = Arc::new(Threads::start(1)?);
+        *known = Arc::downgrade(&threads);
+        Ok(threads)
+    }
+
     /// Starts so many threads.
     pub(crate) fn start(workers: usize) -> Result<Threads> {
         let runtime = Builder::new_multi_thread()

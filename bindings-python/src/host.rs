@@ -35,13 +35,7 @@ impl Host {
 
     /// Refuses in a forked child, where every wait would be for ever.
     pub(crate) fn check_process(&self) -> Result<()> {
-        if self.is_forked() {
-            return Err(Error::new(Kind::Unsupported, "it belongs to the parent process: this one was forked from it")
-                .with("opened by", self.pid)
-                .with("used by", std::process::id())
-                .help("open it in the process that uses it, or start children with spawn"));
-        }
-        Ok(())
+        check_process(self.pid)
     }
 
     /// The runtime, to start something on it.
@@ -74,6 +68,18 @@ impl Drop for Host {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Refuses in a process that is not the one with this pid: it was forked from it.
+pub(crate) fn check_process(opened_by: u32) -> Result<()> {
+    let this = std::process::id();
+    if this == opened_by {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unsupported, "it belongs to the parent process: this one was forked from it")
+        .with("opened by", opened_by)
+        .with("used by", this)
+        .help("open it in the process that uses it, or start children with spawn"))
 }
 
 /// Waits on this thread, at most `limit`. It needs no runtime: a wait may outlive the engine that it was begun for.

@@ -5,6 +5,7 @@ mod call;
 mod engine;
 mod error;
 mod host;
+mod reader;
 mod replay;
 mod run;
 mod watch;
@@ -16,6 +17,8 @@ use pyo3::prelude::*;
 fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Calls>()?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<reader::Follow>()?;
+    module.add_class::<reader::Reader>()?;
     module.add_class::<run::Events>()?;
     module.add_class::<run::Narrator>()?;
     module.add_class::<run::Run>()?;

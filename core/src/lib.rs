@@ -23,10 +23,11 @@ pub mod time;
 
 pub use define::{Context, Function, Functions, Inputs, Judge, Pipeline, Promoted, Ran, Rollout, StepRef};
 pub use engine::{
-    Command, Engine, EngineOptions, Events, Lines, Outcome, Run, Start, Status, StepAnswer, StepOutcome, StepStatus,
-    block_on,
+    Command, Engine, EngineOptions, Events, Follow, Lines, Outcome, Run, Start, Status, StepAnswer, StepOutcome,
+    StepStatus, block_on,
 };
 pub use error::{Error, Fault, Kind, Result};
+pub use journal::Reader;
 pub use secret::Secret;
 pub use service::Release;
 pub use supervisor::supervise_if_asked;

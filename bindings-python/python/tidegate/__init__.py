@@ -42,7 +42,9 @@ from ._to_spec import Duration
 
 if TYPE_CHECKING:
     from ._aio import AsyncEngine, AsyncRun
+    from ._aio_reader import AsyncReader
     from ._check import Check, CommandProbe, HttpProbe, Result, State, TcpProbe, Verdict, command, http, tcp
+    from ._reader import Reader
     from ._replay import (
         CheckRecord,
         Comparison,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Absolute",
     "AsyncEngine",
+    "AsyncReader",
     "AsyncRun",
     "Blackout",
     "BlueGreen",
@@ -93,6 +96,7 @@ __all__ = [
     "Outcome",
     "Outliers",
     "Pipeline",
+    "Reader",
     "Release",
     "Result",
     "Retry",
@@ -128,6 +132,7 @@ __all__ = [
 # Not every program needs these, and importing them takes as long as all the rest: asyncio alone does.
 _LATER = {
     "_aio": ("AsyncEngine", "AsyncRun"),
+    "_aio_reader": ("AsyncReader",),
     "_check": (
         "Check",
         "CommandProbe",
@@ -140,6 +145,7 @@ _LATER = {
         "http",
         "tcp",
     ),
+    "_reader": ("Reader",),
     "_replay": (
         "CheckRecord",
         "Comparison",

@@ -96,11 +96,20 @@ class Outcome:
 def outcome_from(text: str) -> Outcome:
     """An outcome as the native part hands it over."""
     fields = json.loads(text)
-    steps = {
-        name: StepOutcome(**{**step, "last_lines": tuple(step.get("last_lines", ()))})
-        for name, step in fields["steps"].items()
-    }
+    steps = _steps(fields["steps"])
     return Outcome(fields["run"], fields["key"], fields["status"], steps, text)
+
+
+def steps_from(text: str) -> dict[str, StepOutcome]:
+    """Steps as the native part hands them over."""
+    return _steps(json.loads(text))
+
+
+def _steps(fields: dict[str, dict[str, Any]]) -> dict[str, StepOutcome]:
+    return {
+        name: StepOutcome(**{**step, "last_lines": tuple(step.get("last_lines", ()))})
+        for name, step in fields.items()
+    }
 
 
 @dataclass(frozen=True)

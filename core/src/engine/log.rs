@@ -38,10 +38,7 @@ impl RunLog {
 
     /// Adds a durable event: `body` is its JSON object as stored.
     pub(crate) fn push(&self, seq: u64, at: Time, body: &[u8]) {
-        let body = String::from_utf8_lossy(body);
-        let fields = body.strip_prefix('{').unwrap_or("}");
-        let comma = if fields == "}" { "" } else { "," };
-        let text: EventText = format!("{{\"seq\":{seq},\"at\":\"{at}\"{comma}{fields}").into();
+        let text = event_text(seq, at, body);
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.push(text);
         self.count.send_replace(events.len());
@@ -144,6 +141,14 @@ impl Events {
         self.seen += batch.len();
         batch
     }
+}
+
+/// A durable event as observers are shown it: `body` is its JSON object as stored.
+pub(super) fn event_text(seq: u64, at: Time, body: &[u8]) -> EventText {
+    let body = String::from_utf8_lossy(body);
+    let fields = body.strip_prefix('{').unwrap_or("}");
+    let comma = if fields == "}" { "" } else { "," };
+    format!("{{\"seq\":{seq},\"at\":\"{at}\"{comma}{fields}").into()
 }
 
 fn missed(lines: u64) -> EventText {

@@ -8,6 +8,7 @@ mod log;
 mod logs;
 mod open;
 mod outcome;
+mod reader;
 mod runtime;
 mod start;
 
@@ -16,4 +17,5 @@ pub use handle::{Engine, Run, Start};
 pub use log::{EventText, Events, Lines};
 pub use open::EngineOptions;
 pub use outcome::{Outcome, Status, StepOutcome, StepStatus};
+pub use reader::Follow;
 pub use runtime::block_on;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::define::StepRef;
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::{Phase, RunOutcome, RunState, RunStatus};
+use crate::pipeline::{Phase, Run, RunOutcome, RunState, RunStatus};
 
 /// How a run ended, or where it stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,8 +90,8 @@ impl Outcome {
             RunStatus::Finished(RunOutcome::Failed) => Status::Failed,
             RunStatus::Finished(RunOutcome::Cancelled) => Status::Cancelled,
         };
-        let steps = run.steps().map(|(name, step)| (name.to_owned(), step_outcome(step.phase(), step.attempt())));
-        Some(Outcome { run: run.id().to_owned(), key: run.key().map(str::to_owned), status, steps: steps.collect() })
+        let steps = StepOutcome::all(state);
+        Some(Outcome { run: run.id().to_owned(), key: run.key().map(str::to_owned), status, steps })
     }
 
     /// Whether it succeeded.
@@ -137,6 +137,14 @@ impl Outcome {
             Kind::Failed => error.help("mend it, then rerun_failed under the same key: finished steps don't run again"),
             _ => error,
         })
+    }
+}
+
+impl StepOutcome {
+    /// Where every step of a run stands, by name.
+    pub(super) fn all(state: &RunState) -> BTreeMap<String, StepOutcome> {
+        let steps = state.run().into_iter().flat_map(Run::steps);
+        steps.map(|(name, step)| (name.to_owned(), step_outcome(step.phase(), step.attempt()))).collect()
     }
 }
 

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error::{Error, Kind};
+use crate::journal::StreamId;
 use crate::pipeline::{Answer, RunInput};
 use crate::rollout::{self, RolloutInput, Verb};
 
@@ -95,6 +97,13 @@ impl Command {
             Command::Resume { step, by, .. } => ("resume", Some(step), by),
             Command::Abort { step, by, .. } => ("abort", Some(step), by),
         }
+    }
+
+    /// Why a run that has ended is sent none.
+    pub(crate) fn after_the_end(run: &StreamId) -> Error {
+        Error::new(Kind::Conflict, "the run has ended, and takes no commands")
+            .with("run", run.name())
+            .help("what failed, was skipped or cancelled runs again when it is started under its key with rerun_failed")
     }
 
     /// The input that the run's machine takes.

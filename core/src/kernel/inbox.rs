@@ -79,9 +79,7 @@ impl Kernel {
                 "start it again under its key, and send it then",
             )
         } else {
-            let help =
-                "what failed, was skipped or cancelled runs again when it is started under its key with rerun_failed";
-            (Kind::Conflict, "the run has ended, and takes no commands", help)
+            return Err(Command::after_the_end(run));
         };
         Err(Error::new(kind, what).with("run", run.name()).help(help))
     }

@@ -69,6 +69,15 @@ impl Reader {
         Tables(&self.conn).runs(limit)
     }
 
+    /// A run's row in the index; `None` when there is no such run.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when the row is not what was written.
+    pub fn row(&self, run: &StreamId) -> Result<Option<RunRow>> {
+        let index = Lookup::index(&Tables(&self.conn), run)?;
+        Ok(index.map(|index| RunRow { stream: run.clone(), index }))
+    }
+
     /// The run of a pipeline with a key.
     ///
     /// # Errors

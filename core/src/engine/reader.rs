@@ -1,0 +1,127 @@
+//! What a [`Reader`] tells of runs and services, in the words of the engine: for operators and dashboards in processes
+//! of their own.
+
+use std::collections::BTreeMap;
+
+use crate::engine::log::event_text;
+use crate::engine::{Command, EventText, Outcome, StepOutcome};
+use crate::error::{Error, Kind, Result};
+use crate::journal::{Reader, StreamId};
+use crate::machine::Machine;
+use crate::pipeline::{RunEvent, RunMachine, RunState};
+use crate::service::{ServiceMachine, ServiceState};
+use crate::time::{Clock, SystemClock, Time};
+
+/// How many events are read in one transaction.
+const BATCH: usize = 256;
+
+impl Reader {
+    /// A run, to be looked at again and again while it is driven: its events after `after` (0: from the first), and
+    /// where it stands.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such run.
+    pub fn follow(&self, run: &str, after: u64) -> Result<Follow> {
+        let run = StreamId::run(run)?;
+        if self.head(&run)? == 0 {
+            return Err(no_run(&run));
+        }
+        Ok(Follow { run, after, seq: 0, state: RunState::default() })
+    }
+
+    /// What is known of a service; `None` when nothing is.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when its events are not what was written.
+    pub fn service(&mut self, name: &str) -> Result<Option<ServiceState>> {
+        let stream = StreamId::service(name)?;
+        let mut state = ServiceState::new(name);
+        let mut seq = 0;
+        loop {
+            let events = self.read(&stream, seq, BATCH)?;
+            for event in &events {
+                ServiceMachine::apply(&mut state, &event.decode()?, event.at);
+                seq = event.seq;
+            }
+            if events.len() < BATCH {
+                return Ok((seq > 0).then_some(state));
+            }
+        }
+    }
+
+    /// Sends a command to a run through the inbox, by whoever drives it, now or later: within 200 ms while its program
+    /// runs, else when it runs again. Durable when it returns. Returns the command's number, to be asked for with
+    /// [`Reader::waits`]. One that is refused then is an event of the run, `command_refused`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such run; [`Kind::Conflict`] when it has ended; and as [`Reader::send`].
+    pub fn command(&self, run: &str, command: &Command) -> Result<u64> {
+        let run = StreamId::run(run)?;
+        let row = self.row(&run)?.ok_or_else(|| no_run(&run))?;
+        if row.index.finished {
+            return Err(Command::after_the_end(&run));
+        }
+        let body = serde_json::to_vec(command)
+            .map_err(|error| Error::new(Kind::Invalid, "the command can't be written as JSON").because(error))?;
+        self.send(&run, SystemClock::new(Time::default()).now(), &body)
+    }
+}
+
+fn no_run(run: &StreamId) -> Error {
+    Error::new(Kind::NotFound, "there is no such run").with("run", run.name()).help("runs() lists those that there are")
+}
+
+/// A run as another process sees it, folded as far as it was looked at.
+#[derive(Debug)]
+pub struct Follow {
+    run: StreamId,
+    after: u64,
+    /// The last event that is folded in.
+    seq: u64,
+    state: RunState,
+}
+
+impl Follow {
+    /// The next events, as [`Events`](crate::Events) gives them and at most `most` of them (at least one); `None` when
+    /// there are none yet, so that one looks again later; empty when the run has ended or stopped to ask and everything
+    /// was read. It does not wait, but blocks while it reads: 200 ms between two looks is often enough for people.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when events are not what was written; [`Kind::Unsupported`] when a later version wrote them;
+    /// [`Kind::NotFound`] when they were pruned.
+    pub fn look(&mut self, reader: &mut Reader, most: usize) -> Result<Option<Vec<EventText>>> {
+        let most = most.clamp(1, BATCH);
+        loop {
+            let stored = reader.read(&self.run, self.seq, most)?;
+            let mut news = Vec::new();
+            for event in &stored {
+                match event.decode::<RunEvent>() {
+                    Ok(known) => RunMachine::apply(&mut self.state, &known, event.at),
+                    Err(error) if news.is_empty() => return Err(error),
+                    // What came before it is told first; the next look fails.
+                    Err(_) => break,
+                }
+                self.seq = event.seq;
+                if event.seq > self.after {
+                    news.push(event_text(event.seq, event.at, &event.body));
+                }
+            }
+            if !news.is_empty() {
+                return Ok(Some(news));
+            }
+            if stored.len() < most {
+                return Ok(self.outcome().map(|_| Vec::new()));
+            }
+        }
+    }
+
+    /// How the run ended, or where it stopped to ask, as of the last look; `None` while it goes on.
+    pub fn outcome(&self) -> Option<Outcome> {
+        Outcome::of(&self.state)
+    }
+
+    /// Where every step stands as of the last look, by name.
+    pub fn steps(&self) -> BTreeMap<String, StepOutcome> {
+        StepOutcome::all(&self.state)
+    }
+}

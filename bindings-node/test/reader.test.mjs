@@ -72,7 +72,7 @@ test('watches and cancels what another process drives', async (t) => {
 })
 
 test('waiting ends with its signal or the reader, and the run goes on', async (t) => {
-  const { reader, run } = await driven(t)
+  const { path, driver, reader, run } = await driven(t)
   const abort = new AbortController()
   const late = new Error('no time')
   const gathered = assert.rejects(gather(reader.events(run, { signal: abort.signal })), late)
@@ -84,14 +84,18 @@ test('waiting ends with its signal or the reader, and the run goes on', async (t
   await reader.close()
   await within(closed, 'the loop to end')
   await reader.close()
+  const last = await Reader.open(path)
+  await last.cancel(run)
+  assert.deepEqual((await driver.ended()).output, 'cancelled\n')
+  await last.close()
 })
 
 test('verify names a flipped byte that keeps an engine out', async (t) => {
   const { path, driver, reader, run } = await driven(t)
-  driver.child.kill('SIGKILL')
+  await reader.cancel(run)
   await driver.ended()
   await reader.close()
-  // Folds the log into the file, and leaves the run to be taken up.
+  // Folds the log into the file.
   await (await Engine.open(path)).close()
   const sound = await Reader.open(path)
   assert.deepEqual((await sound.verify()).damages, [])

@@ -43,6 +43,13 @@ def begun(journal: Path, driver: subprocess.Popen[str]) -> str:
     return run
 
 
+def end(journal: Path, driver: subprocess.Popen[str], run: str) -> None:
+    """Cancels the run and waits for its driver, so that nothing is left over."""
+    with tidegate.Reader(journal) as reader:
+        reader.cancel(run)
+    assert driver.communicate(timeout=PATIENCE) == ("cancelled\n", "")
+
+
 def test_watches_and_cancels_what_another_process_drives(journal: Path, child: Child) -> None:
     driver = child(HANGS)
     run = begun(journal, driver)
@@ -99,7 +106,8 @@ def test_the_same_from_an_event_loop(journal: Path, child: Child) -> None:
 
 
 def test_waiting_ends_with_the_task_or_the_reader(journal: Path, child: Child) -> None:
-    run = begun(journal, child(HANGS))
+    driver = child(HANGS)
+    run = begun(journal, driver)
 
     async def main() -> None:
         reader = await tidegate.AsyncReader(journal)
@@ -113,6 +121,7 @@ def test_waiting_ends_with_the_task_or_the_reader(journal: Path, child: Child) -
         await reader.close()
 
     asyncio.run(main())
+    end(journal, driver, run)
 
 
 def test_an_answer_waits_for_the_program(journal: Path) -> None:
@@ -137,9 +146,8 @@ def test_an_answer_waits_for_the_program(journal: Path) -> None:
 def test_verify_names_a_flipped_byte_that_keeps_an_engine_out(journal: Path, child: Child) -> None:
     driver = child(HANGS)
     run = begun(journal, driver)
-    driver.terminate()
-    driver.communicate(timeout=PATIENCE)
-    # Folds the log into the file, and leaves the run to be taken up.
+    end(journal, driver, run)
+    # Folds the log into the file.
     tidegate.Engine(journal).close()
     with tidegate.Reader(journal) as reader:
         assert reader.verify().is_sound

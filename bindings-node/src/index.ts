@@ -61,6 +61,7 @@ export {
   type EProcessOptions,
   type Explanation,
   type Judged,
+  type MetricEvidence,
   type OutlierOptions,
   Outliers,
   replay,

@@ -12,6 +12,8 @@ export interface SideCounts {
   readonly requests: number
   /** Of these the bad ones. */
   readonly errors: number
+  /** Requests besides, which the client left before the first byte of an answer; 0 by default. */
+  readonly abandoned?: number
 }
 
 /** One recorded window. */
@@ -28,6 +30,11 @@ export interface WindowRecord {
 export interface Explanation {
   /** The verdict. */
   readonly verdict: 'harm' | 'safe' | 'undecided' | 'pass' | 'inconclusive'
+  /**
+   * What the figures are of. Those of abandoned requests are told when they condemn: then `errors` in the counts are the
+   * abandoned ones of all `requests`.
+   */
+  readonly metric: 'errors' | 'abandoned'
   /** Why, in one sentence. */
   readonly sentence: string
   /** Windows that were judged. */
@@ -56,21 +63,29 @@ export interface Explanation {
   readonly assumptions: readonly string[]
 }
 
+/** The evidence on one metric. */
+export interface MetricEvidence {
+  /** ln E for harm now. */
+  readonly logHarm: number
+  /** The largest so far, by which the verdict goes. */
+  readonly peakHarm: number
+  /** What it must reach, with the metric's part of alpha. */
+  readonly harmBound: number
+  /** ln E for safety now; null when the judge looks for none. */
+  readonly logSafe: number | null
+}
+
 /** What a judge says after a window, and would say if the bake ended there. */
 export interface Judged {
   /** How long was judged by then, with windows of full length, such as `1m30s`. */
   readonly after: string
   /** Whether the window was left out, because the canary got more of the requests than the draw can explain. */
   readonly leftOut: boolean
-  /** ln E for harm now. */
-  readonly logHarm: number
-  /** The largest so far, by which the verdict goes. */
-  readonly peakHarm: number
-  /** What it must reach. */
-  readonly harmBound: number
-  /** ln E for safety now; null when the judge looks for none. */
-  readonly logSafe: number | null
-  /** What that must reach. */
+  /** The evidence on errors. */
+  readonly errors: MetricEvidence
+  /** The evidence on requests that clients left before an answer. Either condemns the release. */
+  readonly abandoned: MetricEvidence
+  /** What ln E for safety must reach; null when the judge looks for none. */
   readonly safeBound: number | null
   /** The verdict so far: `harm`, at which a rollout turns back, `safe`, at which it may go on, or `undecided`. */
   readonly soFar: Explanation
@@ -190,7 +205,7 @@ export class EProcess {
   }
 
   /**
-   * ln E after each window.
+   * ln E of errors after each window.
    *
    * @throws TidegateError `invalid` with everything that is wrong with the process or with the windows.
    */
@@ -243,7 +258,8 @@ export async function replay(
 }
 
 const TABLE: Table = {
-  Judged: { so_far: 'Explanation', at_end: 'Explanation' },
+  Judged: { so_far: 'Explanation', at_end: 'Explanation', errors: 'MetricEvidence', abandoned: 'MetricEvidence' },
+  MetricEvidence: {},
   Explanation: {},
   Standing: {},
 }

@@ -603,6 +603,8 @@ export type Side = 'harm' | 'safe'
 
 /** What was counted on one side. */
 export interface SideCounts {
+  /** Requests besides, which the client left before the first byte of an answer. */
+  abandoned?: number
   /** Of these the bad ones. More than `requests` count as `requests`. */
   errors: number
   /** Requests that were routed to this side in the window and have ended. */

@@ -18,7 +18,7 @@ function near(found, expected, context) {
   found.forEach((each, i) => assert.ok(Math.abs(each - expected[i]) < 1e-9, `${context}, ${i}: ${each}, not ${expected[i]}`))
 }
 
-const side = ([requests, errors]) => ({ requests, errors })
+const side = ([requests, errors, abandoned]) => ({ requests, errors, abandoned })
 const window = (canary, stable, share) => ({ canary: side(canary), stable: side(stable), share })
 const times = (n, item) => Array.from({ length: n }, () => item)
 
@@ -82,15 +82,35 @@ test('a judge says the verdict and when', async () => {
   const names = { canary: 'v2', stable: 'v1', replicas: 1 }
   const judged = await replay(sequential(), times(4, window([100, 3], [900, 0])), names)
   assert.deepEqual(judged.map((each) => each.soFar.verdict), ['undecided', 'undecided', 'harm', 'harm'])
-  near(judged.map((each) => each.logHarm), [1.526056303, 3.194583132, 4.956165029, 6.77703912], 'ln E')
-  const { after, follows, logSafe, leftOut, harmBound, soFar } = judged[2]
-  assert.deepEqual({ after, follows, logSafe, leftOut }, { after: '30s', follows: 'roll_back', logSafe: null, leftOut: false })
-  near([harmBound], [Math.log(100)], 'the bound')
+  near(judged.map((each) => each.errors.logHarm), [1.526056303, 3.194583132, 4.956165029, 6.77703912], 'ln E')
+  const { after, follows, errors, abandoned, leftOut, soFar } = judged[2]
+  assert.deepEqual({ after, follows, leftOut }, { after: '30s', follows: 'roll_back', leftOut: false })
+  near([errors.harmBound, abandoned.harmBound], [Math.log(100 / 0.9), Math.log(1_000)], 'the bounds')
+  assert.deepEqual([errors.logSafe, abandoned.logSafe, abandoned.logHarm], [null, null, 0])
+  assert.equal(soFar.metric, 'errors')
   const sentence =
-    'errors: 9 of 300 on v2 (3 %) against 0 of 2,700 on v1 (0 %); evidence 142 passed the bound of 100 (alpha 1 %)'
+    'errors: 9 of 300 on v2 (3 %) against 0 of 2,700 on v1 (0 %); ' +
+    'evidence 142 passed the bound of 111 (90 % of alpha 1 %)'
   assert.equal(soFar.sentence, sentence)
   assert.deepEqual(soFar.canary, { requests: 300, errors: 9 })
   assert.ok(soFar.assumptions.includes('one_replica'))
+})
+
+test('a judge condemns a release that hangs', async () => {
+  const names = { canary: 'v2', stable: 'v1' }
+  const judged = await replay(sequential(), times(5, window([69, 0, 31], [900, 0, 0])), names)
+  assert.deepEqual(judged.map((each) => each.soFar.verdict), [...times(4, 'undecided'), 'harm'])
+  // All that leave are on a tenth of the traffic: the mean of (1 + 9f)^n over the bets f.
+  const bets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+  const expected = judged.map((_, i) => Math.log(bets.reduce((sum, f) => sum + (1 + 9 * f) ** (i + 1) / 7, 0)))
+  near(judged.map((each) => each.abandoned.logHarm), expected, 'ln E')
+  assert.equal(judged[4].errors.logHarm, 0)
+  const { metric, canary, sentence } = judged[4].soFar
+  assert.deepEqual([metric, canary], ['abandoned', { requests: 500, errors: 155 }])
+  assert.match(sentence, /^requests that clients left before an answer: 155 of 500 on v2 \(31 %\) against 0 of 4,500 on v1/)
+  // Until then they are told beside the errors.
+  assert.equal(judged[3].soFar.canary.abandoned, 124)
+  assert.match(judged[3].soFar.sentence, /^errors: 0 of 276 .*; clients left before an answer: 124 of 400 on v2/)
 })
 
 test('a judge says what would follow if the bake ended', async () => {
@@ -106,7 +126,7 @@ test('a judge shows a good release safe', async () => {
   const judged = await replay(sequential({ safe: 2 }), windows)
   const law = { kind: 'betting', side: 'safe', margin: 2 }
   const process = new EProcess({ law, points: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7] })
-  assert.deepEqual(judged.map((each) => each.logSafe), process.replay(windows))
+  assert.deepEqual(judged.map((each) => each.errors.logSafe), process.replay(windows))
   assert.equal(judged.at(-1).soFar.verdict, 'safe')
   near([judged[0].safeBound], [Math.log(20)], 'the bound')
 })

@@ -99,18 +99,39 @@ def test_every_fault_of_a_process_and_its_windows_is_named() -> None:
 def test_a_judge_says_the_verdict_and_when() -> None:
     judged = tidegate.Sequential().replay([window((100, 3), (900, 0))] * 4, canary="v2", stable="v1", replicas=1)
     assert [each.so_far.verdict for each in judged] == ["undecided", "undecided", "harm", "harm"]
-    assert [each.log_harm for each in judged] == pytest.approx(
+    assert [each.errors.log_harm for each in judged] == pytest.approx(
         [1.526056303, 3.194583132, 4.956165029, 6.77703912], rel=0, abs=1e-9
     )
     third = judged[2]
-    assert (third.after, third.follows, third.log_safe, third.left_out) == ("30s", "roll_back", None, False)
-    assert third.harm_bound == pytest.approx(math.log(100))
+    assert (third.after, third.follows, third.left_out) == ("30s", "roll_back", False)
+    assert third.errors.harm_bound == pytest.approx(math.log(100 / 0.9))
+    assert third.abandoned == tidegate.MetricEvidence(0, 0, pytest.approx(math.log(1_000)), None)
+    assert (third.so_far.metric, third.errors.log_safe) == ("errors", None)
     assert third.so_far.sentence == (
         "errors: 9 of 300 on v2 (3 %) against 0 of 2,700 on v1 (0 %);"
-        " evidence 142 passed the bound of 100 (alpha 1 %)"
+        " evidence 142 passed the bound of 111 (90 % of alpha 1 %)"
     )
     assert third.so_far.canary == SideCounts(300, 9)
     assert "one_replica" in third.so_far.assumptions
+
+
+def test_a_judge_condemns_a_release_that_hangs() -> None:
+    hung = WindowRecord(SideCounts(69, 0, abandoned=31), SideCounts(900, 0))
+    judged = tidegate.Sequential().replay([hung] * 5, canary="v2", stable="v1")
+    assert [each.so_far.verdict for each in judged] == ["undecided"] * 4 + ["harm"]
+    # All that leave are on a tenth of the traffic: the mean of (1 + 9f)^n over the bets f.
+    bets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    expected = [math.log(sum((1 + 9 * f) ** n for f in bets) / 7) for n in range(1, 6)]
+    assert [each.abandoned.log_harm for each in judged] == pytest.approx(expected, rel=0, abs=1e-9)
+    *_, before, last = judged
+    assert last.errors.log_harm == 0
+    assert (last.so_far.metric, last.so_far.canary) == ("abandoned", SideCounts(500, 155))
+    assert last.so_far.sentence.startswith(
+        "requests that clients left before an answer: 155 of 500 on v2 (31 %) against 0 of 4,500 on v1 (0 %); "
+    )
+    # Until then they are told beside the errors.
+    assert before.so_far.canary == SideCounts(276, 0, abandoned=124)
+    assert "; clients left before an answer: 124 of 400 on v2 (31 %)" in before.so_far.sentence
 
 
 def test_a_judge_says_what_would_follow_if_the_bake_ended() -> None:
@@ -123,7 +144,7 @@ def test_a_judge_says_what_would_follow_if_the_bake_ended() -> None:
 
 def test_a_judge_shows_a_good_release_safe() -> None:
     judged = tidegate.Sequential(safe=2).replay([window((500, 0), (500, 5))] * 12)
-    safe = [each.log_safe for each in judged]
+    safe = [each.errors.log_safe for each in judged]
     process = EProcess(law="betting", side="safe", margin=2, points=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
     assert safe == process.replay([window((500, 0), (500, 5))] * 12)
     assert judged[-1].so_far.verdict == "safe" and judged[-1].safe_bound == pytest.approx(math.log(20))

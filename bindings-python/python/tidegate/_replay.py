@@ -25,6 +25,7 @@ __all__ = [
     "EProcess",
     "Explanation",
     "Judged",
+    "MetricEvidence",
     "Outliers",
     "SideCounts",
     "Standing",
@@ -41,10 +42,12 @@ class SideCounts:
     """Requests that were routed to this side in the window and have ended."""
     errors: int
     """Of these the bad ones."""
+    abandoned: int = 0
+    """Requests besides, which the client left before the first byte of an answer."""
 
     def to_spec(self) -> spec.SideCounts:
         """As the core reads it."""
-        return {"requests": self.requests, "errors": self.errors}
+        return {"requests": self.requests, "errors": self.errors, "abandoned": self.abandoned}
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class EProcess:
         return cast("spec.EProcessSpec", {"law": law, **fields_of(self, "law", "side", "margin", "null")})
 
     def replay(self, windows: Iterable[WindowRecord]) -> list[float]:
-        """ln E after each window.
+        """ln E of errors after each window.
 
         Raises ``Invalid`` with everything that is wrong with the process or with the windows.
         """
@@ -101,6 +104,9 @@ class Explanation:
 
     verdict: Literal["harm", "safe", "undecided", "pass", "inconclusive"]
     """The verdict."""
+    metric: Literal["errors", "abandoned"]
+    """What the figures are of. Those of abandoned requests are told when they condemn: then ``errors`` in the counts are
+    the abandoned ones of all ``requests``."""
     sentence: str
     """Why, in one sentence."""
     windows: int
@@ -130,6 +136,20 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class MetricEvidence:
+    """The evidence on one metric."""
+
+    log_harm: float
+    """ln E for harm now."""
+    peak_harm: float
+    """The largest so far, by which the verdict goes."""
+    harm_bound: float
+    """What it must reach, with the metric's part of alpha."""
+    log_safe: float | None
+    """ln E for safety now; None when the judge looks for none."""
+
+
+@dataclass(frozen=True)
 class Judged:
     """What a judge says after a window, and would say if the bake ended there."""
 
@@ -137,16 +157,12 @@ class Judged:
     """How long was judged by then, with windows of full length, such as ``1m30s``."""
     left_out: bool
     """Whether the window was left out, because the canary got more of the requests than the draw can explain."""
-    log_harm: float
-    """ln E for harm now."""
-    peak_harm: float
-    """The largest so far, by which the verdict goes."""
-    harm_bound: float
-    """What it must reach."""
-    log_safe: float | None
-    """ln E for safety now; None when the judge looks for none."""
+    errors: MetricEvidence
+    """The evidence on errors."""
+    abandoned: MetricEvidence
+    """The evidence on requests that clients left before an answer. Either condemns the release."""
     safe_bound: float | None
-    """What that must reach."""
+    """What ln E for safety must reach; None when the judge looks for none."""
     so_far: Explanation
     """The verdict so far: ``harm``, at which a rollout turns back, ``safe``, at which it may go on, or ``undecided``."""
     at_end: Explanation
@@ -276,9 +292,13 @@ class Outliers:
 def judged(judge: Sequential, windows: Iterable[WindowRecord], canary: str, stable: str, replicas: int | None) -> list[Judged]:
     """What the judge says after each window."""
     told = json.loads(_tidegate.replay_judge(text(judge), text(windows), canary, stable, replicas))
-    return [
-        Judged(**{**each, "so_far": _explanation(each["so_far"]), "at_end": _explanation(each["at_end"])}) for each in told
-    ]
+    return [_judged(each) for each in told]
+
+
+def _judged(fields: dict[str, Any]) -> Judged:
+    said = {name: _explanation(fields[name]) for name in ("so_far", "at_end")}
+    metrics = {name: MetricEvidence(**fields[name]) for name in ("errors", "abandoned")}
+    return Judged(**{**fields, **said, **metrics})
 
 
 def _explanation(fields: dict[str, Any]) -> Explanation:

@@ -754,6 +754,8 @@ class ServeSpec(TypedDict):
 class SideCounts(TypedDict):
     """What was counted on one side."""
 
+    abandoned: NotRequired[int]
+    """Requests besides, which the client left before the first byte of an answer."""
     errors: int
     """Of these the bad ones. More than ``requests`` count as ``requests``."""
     requests: int

@@ -1,7 +1,8 @@
 //! The blackout guard: a release that fails altogether goes back at once.
 //!
 //! With every request failing, the window form alone needs 6 windows at a share of 25 %, and 12 at 50 %. This guard
-//! looks at readings of about a second, warm-up included, and stands outside alpha: it is a rule, not a test.
+//! looks at readings of about a second, warm-up included, and stands outside alpha: it is a rule, not a test. Requests
+//! that clients left before an answer are bad ones here, on both sides: a release that hangs has no others.
 
 use serde::{Deserialize, Serialize};
 
@@ -78,12 +79,12 @@ impl Blackout {
         self.open.canary.add(reading.canary);
         self.open.stable.add(reading.stable);
         let alone = reading.share >= super::counts::WHOLE;
-        if self.open.canary.requests < self.rule.requests || (self.open.stable.requests == 0 && !alone) {
+        if self.open.canary.routed() < self.rule.requests || (self.open.stable.routed() == 0 && !alone) {
             return None;
         }
         let whole = std::mem::replace(&mut self.open, WindowCounts { share: reading.share, ..WindowCounts::default() });
-        let canary_bad = whole.canary.rate().is_some_and(|rate| rate >= self.rule.bad);
-        let stable_well = whole.stable.rate().is_none_or(|rate| rate < self.rule.stable);
+        let canary_bad = whole.canary.lost().rate().is_some_and(|rate| rate >= self.rule.bad);
+        let stable_well = whole.stable.lost().rate().is_none_or(|rate| rate < self.rule.stable);
         if !(canary_bad && stable_well) {
             self.reset();
             return None;
@@ -107,15 +108,19 @@ impl Blackout {
 impl BlackoutAlarm {
     /// One sentence: `errors: 38 of 41 on v3 (93 %) in 2 readings running, against 0 of 371 on v2 (0 %)`.
     pub fn sentence(&self, canary: &str, stable: &str) -> String {
-        let counts = super::explain::counts_on;
-        let against = if self.stable.requests > 0 {
+        let counts = |counts: SideCounts, version| super::explain::counts_on(counts.lost(), version);
+        let what = match self.canary.abandoned {
+            0 => "errors",
+            _ => "errors, and clients that left before an answer",
+        };
+        let against = if self.stable.routed() > 0 {
             format!("against {}", counts(self.stable, stable))
         } else {
             "with no request on the stable side to compare with".to_owned()
         };
         let run =
             if self.readings == 1 { "1 reading".to_owned() } else { format!("{} readings running", self.readings) };
-        format!("errors: {} in {run}, {against}", counts(self.canary, canary))
+        format!("{what}: {} in {run}, {against}", counts(self.canary, canary))
     }
 }
 
@@ -146,6 +151,22 @@ mod tests {
             alarm.sentence("v3", "v2"),
             "errors: 31 of 41 on v3 (76 %) in 2 readings running, against 8 of 360 on v2 (2.2 %)"
         );
+    }
+
+    #[test]
+    fn a_release_that_clients_leave_without_an_answer_is_as_bad_as_one_that_fails() {
+        let mut guard = guard();
+        let mut hung = reading((4, 0), (180, 0));
+        hung.canary.abandoned = 17;
+        assert_eq!(guard.fold(hung), None);
+        assert_eq!(
+            guard.fold(hung).unwrap().sentence("v3", "v2"),
+            "errors, and clients that left before an answer: 34 of 42 on v3 (81 %) in 2 readings running, \
+             against 0 of 360 on v2 (0 %)"
+        );
+        hung.stable.abandoned = 20;
+        guard.reset();
+        assert!((0..9).all(|_| guard.fold(hung).is_none()), "they leave the old one too");
     }
 
     #[test]

@@ -12,12 +12,35 @@ pub struct SideCounts {
     pub requests: u64,
     /// Of these the bad ones. More than `requests` count as `requests`.
     pub errors: u64,
+    /// Requests besides, which the client left before the first byte of an answer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub abandoned: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl SideCounts {
     /// `errors` bad ones of `requests`.
     pub const fn new(requests: u64, errors: u64) -> SideCounts {
-        SideCounts { requests, errors }
+        SideCounts { requests, errors, abandoned: 0 }
+    }
+
+    /// All requests that were routed to this side, with an answer or without.
+    pub fn routed(&self) -> u64 {
+        self.requests.saturating_add(self.abandoned)
+    }
+
+    /// The metric of abandoned requests: of all that were routed, those that the client left.
+    pub(super) fn left(&self) -> SideCounts {
+        SideCounts::new(self.routed(), self.abandoned)
+    }
+
+    /// Of all that were routed, those that failed or that the client left.
+    pub(super) fn lost(&self) -> SideCounts {
+        SideCounts::new(self.routed(), self.bad().saturating_add(self.abandoned))
     }
 
     /// The bad ones, never more than there were requests.
@@ -33,12 +56,13 @@ impl SideCounts {
     pub(super) fn add(&mut self, other: SideCounts) {
         self.requests = self.requests.saturating_add(other.requests);
         self.errors = self.errors.saturating_add(other.bad());
+        self.abandoned = self.abandoned.saturating_add(other.abandoned);
     }
 }
 
 impl From<&Counts> for SideCounts {
     fn from(counts: &Counts) -> SideCounts {
-        SideCounts { requests: counts.requests, errors: counts.errors }
+        SideCounts { requests: counts.requests, errors: counts.errors, abandoned: counts.abandoned }
     }
 }
 
@@ -67,6 +91,17 @@ impl WindowCounts {
         WindowCounts { canary: side(canary), stable: side(stable), share: u32::try_from(share).unwrap_or(WHOLE) }
     }
 
+    /// The counts without abandoned requests: for a rollout that began before they were judged.
+    pub fn without_abandoned(mut self) -> WindowCounts {
+        (self.canary.abandoned, self.stable.abandoned) = (0, 0);
+        self
+    }
+
+    /// The metric of abandoned requests.
+    pub(super) fn left(&self) -> WindowCounts {
+        WindowCounts { canary: self.canary.left(), stable: self.stable.left(), share: self.share }
+    }
+
     /// The assigned share as a number from 0 to 1.
     pub fn share(&self) -> f64 {
         f64::from(self.share.min(WHOLE)) / f64::from(WHOLE)
@@ -84,8 +119,8 @@ impl WindowCounts {
         if self.share >= WHOLE {
             return false;
         }
-        let (new, share) = (self.canary.requests as f64, self.share());
-        let all = new + self.stable.requests as f64;
+        let (new, share) = (self.canary.routed() as f64, self.share());
+        let all = new + self.stable.routed() as f64;
         let excess = new - share * all;
         excess > 0.0 && excess * excess > 36.0 * share * (1.0 - share) * all
     }
@@ -109,7 +144,8 @@ mod tests {
             weights: BTreeMap::from([("v1".to_owned(), 9_000), ("v2".to_owned(), 1_000)]),
             counts: BTreeMap::from([("v1".to_owned(), counts(900, 1)), ("v2".to_owned(), counts(100, 5))]),
         };
-        let expected = WindowCounts { canary: SideCounts::new(100, 5), stable: SideCounts::new(900, 1), share: 1_000 };
+        let side = |requests, errors| SideCounts { requests, errors, abandoned: 7 };
+        let expected = WindowCounts { canary: side(100, 5), stable: side(900, 1), share: 1_000 };
         assert_eq!(WindowCounts::of(&window, "v2", "v1"), expected);
 
         // A third version: 1,000 of 7,000 is 14.2857… %, rounded up.
@@ -135,6 +171,19 @@ mod tests {
         assert!(!counts(1_000, 0, 10_000).is_lopsided(), "all traffic by design");
         assert!(counts(u64::MAX, 0, 1).is_lopsided());
         assert!(!counts(0, 0, 1).is_lopsided());
+        let mut hung = counts(100, 844, 1_000);
+        hung.canary.abandoned = 58;
+        assert!(hung.is_lopsided(), "requests without an answer were drawn, too");
+    }
+
+    #[test]
+    fn abandoned_requests_are_stored_only_where_there_are_any() {
+        let none = serde_json::to_string(&SideCounts::new(3, 1)).unwrap();
+        assert_eq!(none, r#"{"requests":3,"errors":1}"#);
+        assert_eq!(serde_json::from_str::<SideCounts>(&none).unwrap(), SideCounts::new(3, 1));
+        let some = SideCounts { abandoned: 2, ..SideCounts::new(3, 1) };
+        assert_eq!(serde_json::from_str::<SideCounts>(&serde_json::to_string(&some).unwrap()).unwrap(), some);
+        assert_eq!((some.left(), some.lost()), (SideCounts::new(5, 2), SideCounts::new(5, 3)));
     }
 
     #[test]

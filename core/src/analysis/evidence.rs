@@ -1,12 +1,37 @@
 //! Evidence: what a judge has folded from the windows of a rollout.
 
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::{EProcess, SideCounts, WindowCounts};
 use crate::time::Span;
 
-/// All evidence of one rollout on one metric, over all its steps and resumes. It is not stored: it is folded again
-/// from the judged windows' counts, in their order. `Evidence::default()` has seen nothing.
+/// What is held against a release: each metric has evidence of its own, and its part of alpha.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Of the requests with an answer, or that failed, the bad ones.
+    #[default]
+    Errors,
+    /// Of all requests, those that the client left before the first byte of an answer. A release that hangs shows no
+    /// errors as long as clients have less patience than the proxy.
+    Abandoned,
+}
+
+impl Metric {
+    pub(super) const ALL: [Metric; 2] = [Metric::Errors, Metric::Abandoned];
+}
+
+/// All evidence of one rollout, over all its steps and resumes. It is not stored: it is folded again from the judged
+/// windows' counts, in their order. `Evidence::default()` has seen nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
+    pub(super) errors: Account,
+    pub(super) abandoned: Account,
+}
+
+/// The evidence on one metric.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Account {
     pub(super) totals: Totals,
     pub(super) processes: Option<Box<Processes>>,
 }
@@ -86,29 +111,54 @@ impl Processes {
     }
 }
 
-impl Evidence {
-    /// Sums over the windows folded in.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// ln E for harm now; 0 before the first window.
-    pub fn log_harm(&self) -> f64 {
+impl Account {
+    pub(super) fn log_harm(&self) -> f64 {
         self.processes.as_ref().map_or(0.0, |processes| processes.harm.log_e())
     }
 
-    /// The largest ln E for harm so far, at least 0: what the verdict and the p-value go by.
-    pub fn peak_harm(&self) -> f64 {
+    pub(super) fn peak_harm(&self) -> f64 {
         self.processes.as_ref().map_or(0.0, |processes| processes.harm.peak())
     }
 
-    /// ln E for safety now; `None` when the judge looks for none.
-    pub fn log_safe(&self) -> Option<f64> {
+    pub(super) fn log_safe(&self) -> Option<f64> {
         self.processes.as_ref().and_then(|processes| processes.safe.as_ref()).map(EProcess::log_e)
     }
 
-    /// The p-value that holds at any time: the smallest 1/E so far.
-    pub fn p(&self) -> f64 {
+    pub(super) fn p(&self) -> f64 {
         libm::exp(-self.peak_harm())
+    }
+}
+
+impl Evidence {
+    pub(super) fn of(&self, metric: Metric) -> &Account {
+        match metric {
+            Metric::Errors => &self.errors,
+            Metric::Abandoned => &self.abandoned,
+        }
+    }
+
+    /// Sums over the windows folded in.
+    pub fn totals(&self) -> &Totals {
+        &self.errors.totals
+    }
+
+    /// ln E for harm by errors now; 0 before the first window.
+    pub fn log_harm(&self) -> f64 {
+        self.errors.log_harm()
+    }
+
+    /// The largest ln E for harm by errors so far, at least 0: what the verdict and the p-value go by.
+    pub fn peak_harm(&self) -> f64 {
+        self.errors.peak_harm()
+    }
+
+    /// ln E for safety from errors now; `None` when the judge looks for none.
+    pub fn log_safe(&self) -> Option<f64> {
+        self.errors.log_safe()
+    }
+
+    /// The p-value on errors that holds at any time: the smallest 1/E so far.
+    pub fn p(&self) -> f64 {
+        self.errors.p()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{Ending, Evidence, Form, Judge, SideCounts, Verdict};
+use crate::analysis::{Ending, Evidence, Form, Judge, Metric, SideCounts, Verdict};
 use crate::time::Span;
 
 /// Who is who, for the sentence.
@@ -58,6 +58,10 @@ impl Assumption {
 pub struct Explanation {
     /// `harm`, `safe`, `undecided`, `pass` or `inconclusive`.
     pub verdict: String,
+    /// What the figures are of. Those of abandoned requests are told when they condemn: then `errors` in the counts
+    /// are the abandoned ones of all `requests`.
+    #[serde(default)]
+    pub metric: Metric,
     /// One sentence.
     pub sentence: String,
     /// Windows that were judged.
@@ -91,24 +95,54 @@ pub struct Explanation {
 impl Judge {
     /// The verdict so far, explained.
     pub fn explain(&self, evidence: &Evidence, sides: &Sides<'_>) -> Explanation {
+        let metric = self.condemns(evidence).unwrap_or_default();
         let (verdict, log_e, log_bound) = match self.verdict(evidence) {
             Verdict::Harm { log_e, log_bound } => ("harm", log_e, log_bound),
             Verdict::Safe { log_e, log_bound } => ("safe", log_e, log_bound),
             Verdict::Undecided { log_e, log_bound } => ("undecided", log_e, log_bound),
         };
-        let e = libm::exp(log_e.min(690.0));
-        // Down, so that 99.7 does not read as if it had reached 100.
-        let (e, bound) = (number(if e >= 10.0 { libm::floor(e) } else { e }), number(libm::exp(log_bound)));
+        let (e, bound) = (evidence_number(log_e), number(libm::exp(log_bound)));
+        let alpha = match percent(self.part(metric)) {
+            part if part == "100 %" => format!("alpha {}", percent(self.alpha)),
+            part => format!("{part} of alpha {}", percent(self.alpha)),
+        };
         let tail = match verdict {
-            "harm" => format!("evidence {e} passed the bound of {bound} (alpha {})", percent(self.alpha)),
+            "harm" => format!("evidence {e} passed the bound of {bound} ({alpha})"),
             "safe" => format!(
                 "evidence {e} for less than {} times passed the bound of {bound} (beta {})",
                 number(self.safe.unwrap_or(1.0)),
                 percent(self.beta)
             ),
-            _ => format!("evidence {e} of {bound} (alpha {})", percent(self.alpha)),
+            _ => format!("evidence {e} of {bound} ({alpha})"),
         };
-        self.explanation(evidence, sides, verdict, (log_e, log_bound), &tail)
+        let tail = match metric {
+            Metric::Errors => format!("{tail}{}", self.left(evidence, sides)),
+            Metric::Abandoned => tail,
+        };
+        self.explanation(evidence, sides, (metric, verdict), (log_e, log_bound), &tail)
+    }
+
+    /// What is to be said of clients that left, beside the errors; nothing when none left the canary.
+    fn left(&self, evidence: &Evidence, sides: &Sides<'_>) -> String {
+        let account = &evidence.abandoned;
+        if account.totals.canary.bad() == 0 {
+            return String::new();
+        }
+        format!(
+            "; clients left before an answer: {} against {}, evidence {} of {}",
+            counts_on(account.totals.canary, sides.canary),
+            self.against(Metric::Abandoned, evidence, sides),
+            evidence_number(account.log_harm()),
+            number(libm::exp(self.log_bound_of(Metric::Abandoned)))
+        )
+    }
+
+    /// What the canary's counts are held against.
+    fn against(&self, metric: Metric, evidence: &Evidence, sides: &Sides<'_>) -> String {
+        match self.objective(metric) {
+            Some(objective) => format!("an objective of {}", percent(objective * self.tolerate)),
+            None => counts_on(evidence.of(metric).totals.stable, sides.stable),
+        }
     }
 
     /// The end of the bake, explained.
@@ -152,25 +186,28 @@ impl Judge {
         &self,
         evidence: &Evidence,
         sides: &Sides<'_>,
-        verdict: &str,
+        (metric, verdict): (Metric, &str),
         (log_e, log_bound): (f64, f64),
         tail: &str,
     ) -> Explanation {
-        let totals = evidence.totals();
-        let against = match self.form {
-            Form::Absolute { objective, .. } => format!("an objective of {}", percent(objective * self.tolerate)),
-            Form::Window {} | Form::Event {} => counts_on(totals.stable, sides.stable),
+        let account = evidence.of(metric);
+        let totals = &account.totals;
+        let what = match metric {
+            Metric::Errors => "errors",
+            Metric::Abandoned => "requests that clients left before an answer",
         };
-        let (ratio_from, ratio_to) = self.interval(evidence);
+        let (canary, against) = (counts_on(totals.canary, sides.canary), self.against(metric, evidence, sides));
+        let (ratio_from, ratio_to) = self.interval_of(metric, evidence);
         Explanation {
             verdict: verdict.to_owned(),
-            sentence: format!("errors: {} against {against}; {tail}", counts_on(totals.canary, sides.canary)),
+            metric,
+            sentence: format!("{what}: {canary} against {against}; {tail}"),
             windows: totals.judged(),
             canary: totals.canary,
             stable: totals.stable,
             evidence: rounded(libm::exp(log_e.min(690.0))),
             bound: rounded(libm::exp(log_bound)),
-            p: rounded(evidence.p()),
+            p: rounded(account.p()),
             alpha: self.alpha,
             ratio_from,
             ratio_to,
@@ -180,11 +217,16 @@ impl Judge {
         }
     }
 
-    /// The ratios of rates (to the other side's, or to the objective) that are not rejected at alpha on either side,
-    /// on the judge's grid: smaller than the first and larger than the second are rejected. `None`: no limit.
+    /// The ratios of rates of errors (to the other side's, or to the objective) that are not rejected at alpha on
+    /// either side, on the judge's grid: smaller than the first and larger than the second are rejected. `None`: no
+    /// limit.
     pub fn interval(&self, evidence: &Evidence) -> (Option<f64>, Option<f64>) {
-        let Some(processes) = &evidence.processes else { return (None, None) };
-        let bound = self.log_bound();
+        self.interval_of(Metric::Errors, evidence)
+    }
+
+    fn interval_of(&self, metric: Metric, evidence: &Evidence) -> (Option<f64>, Option<f64>) {
+        let Some(processes) = &evidence.of(metric).processes else { return (None, None) };
+        let bound = self.log_bound_of(metric);
         let (mut from, mut to): (Option<f64>, Option<f64>) = (None, None);
         for (ratio, below, above) in &processes.limits {
             if below.peak() >= bound {
@@ -213,6 +255,12 @@ impl Judge {
         }
         all
     }
+}
+
+/// E as a whole number, rounded down from 10 on, so that 99.7 does not read as if it had reached 100.
+fn evidence_number(log_e: f64) -> String {
+    let e = libm::exp(log_e.min(690.0));
+    number(if e >= 10.0 { libm::floor(e) } else { e })
 }
 
 /// `14 of 480 on v3 (2.9 %)`.
@@ -300,7 +348,7 @@ mod tests {
     #[test]
     fn evidence_just_under_the_bound_does_not_read_as_the_bound() {
         // One window gives E = mean of (1 + f·x) = 1 + 0.4·x with x = (1 − ρ)/ρ: 100.6 at ρ = 0.4 %.
-        let judge = Judge { alpha: 1.0 / 100.9, ..Judge::default() };
+        let judge = Judge { alpha: 1.0 / 100.9, abandoned: None, ..Judge::default() };
         let mut evidence = Evidence::default();
         let canary = SideCounts::new(40, 1);
         judge.fold(&mut evidence, WindowCounts { canary, stable: SideCounts::new(9_960, 0), share: 40 });

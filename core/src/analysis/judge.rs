@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::evidence::Processes;
-use crate::analysis::{BlackoutRule, EProcess, Evidence, Form, Law, OnInconclusive, Side, WindowCounts, odds_shift};
+use crate::analysis::evidence::{Account, Processes};
+use crate::analysis::{
+    BlackoutRule, EProcess, Evidence, Form, Law, Metric, OnInconclusive, Side, WindowCounts, odds_shift,
+};
 use crate::error::{Error, Kind, Result};
 use crate::service::Measure;
 use crate::time::Span;
@@ -44,10 +46,30 @@ pub struct Judge {
     pub grid: Vec<f64>,
     /// The ratios that are tried for the interval.
     pub limits: Vec<f64>,
+    /// How requests that clients left are judged; `None` in rollouts that began before they were.
+    #[serde(default)]
+    pub abandoned: Option<AbandonedRule>,
 }
 
-/// The rules of this judge; counted up when a change of them gives other verdicts.
-const VERSION: u32 = 1;
+/// How requests that clients left before an answer are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AbandonedRule {
+    /// Their part of alpha, 0 to 1; the errors have the rest.
+    pub part: f64,
+    /// In the absolute form, the share of them that is fine where the objective is lower: some clients leave any
+    /// service, and there is no other side to say how many.
+    pub objective: f64,
+}
+
+impl Default for AbandonedRule {
+    /// A tenth of alpha makes the errors' bound 111 instead of 100 at 1 %, which is 2.3 % more evidence in ln E.
+    fn default() -> AbandonedRule {
+        AbandonedRule { part: 0.1, objective: 0.05 }
+    }
+}
+
+/// The rules of this judge; counted up when a change of them gives other verdicts. 2: abandoned requests are judged.
+const VERSION: u32 = 2;
 
 impl Default for Judge {
     /// The judge of an empty spec.
@@ -72,6 +94,7 @@ impl Default for Judge {
                 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1.0, 1.1, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0,
                 30.0, 50.0, 100.0,
             ],
+            abandoned: Some(AbandonedRule::default()),
         }
     }
 }
@@ -83,7 +106,7 @@ pub enum Verdict {
     Harm {
         /// The largest ln E for harm so far.
         log_e: f64,
-        /// ln(1/alpha).
+        /// What it must reach.
         log_bound: f64,
     },
     /// The release is proven to be below `safe` times the other side: it may go on before the bake is over.
@@ -147,29 +170,57 @@ impl Judge {
 
     /// The same with a share from 0 to 1 that need not be whole hundredths of a percent.
     pub(super) fn fold_at(&self, evidence: &mut Evidence, counts: WindowCounts, share: f64) {
-        let judged = match self.form {
-            Form::Absolute { .. } => counts.canary.requests > 0,
-            Form::Window {} | Form::Event {} => counts.is_comparable(),
-        };
-        evidence.totals.add(&counts, judged);
-        let processes = evidence.processes.get_or_insert_with(|| Box::new(self.begin()));
-        if judged {
-            processes.fold(&counts, share);
+        self.fold_metric(Metric::Errors, &mut evidence.errors, &counts, share);
+        if self.abandoned.is_some() {
+            self.fold_metric(Metric::Abandoned, &mut evidence.abandoned, &counts.left(), share);
         }
+    }
+
+    fn fold_metric(&self, metric: Metric, account: &mut Account, counts: &WindowCounts, share: f64) {
+        let comparing = self.is_comparing();
+        let judged = if comparing { counts.is_comparable() } else { counts.canary.requests > 0 };
+        account.totals.add(counts, judged);
+        // A comparison in which nobody left has the factor 1: most services need no second set of processes.
+        let silent = comparing && counts.canary.bad() == 0 && counts.stable.bad() == 0;
+        if silent && metric == Metric::Abandoned {
+            return;
+        }
+        let processes = account.processes.get_or_insert_with(|| Box::new(self.begin(metric)));
+        if judged {
+            processes.fold(counts, share);
+        }
+    }
+
+    /// Whether the new version is held against the old one, not against an objective.
+    fn is_comparing(&self) -> bool {
+        matches!(self.form, Form::Window {} | Form::Event {})
     }
 
     /// The verdict on the windows folded in. Harm goes before safety.
     pub fn verdict(&self, evidence: &Evidence) -> Verdict {
-        let log_bound = self.log_bound();
-        if evidence.peak_harm() >= log_bound {
-            return Verdict::Harm { log_e: evidence.peak_harm(), log_bound };
+        if let Some(metric) = self.condemns(evidence) {
+            return Verdict::Harm { log_e: evidence.of(metric).peak_harm(), log_bound: self.log_bound_of(metric) };
         }
         let safe_bound = -libm::log(self.beta);
         match evidence.log_safe() {
             // The evidence of now, not of its peak: a release that got worse since must not go on early.
-            Some(log_e) if log_e >= safe_bound => Verdict::Safe { log_e, log_bound: safe_bound },
-            _ => Verdict::Undecided { log_e: evidence.log_harm(), log_bound },
+            Some(log_e) if log_e >= safe_bound && self.is_left_alone(evidence, safe_bound) => {
+                Verdict::Safe { log_e, log_bound: safe_bound }
+            }
+            _ => Verdict::Undecided { log_e: evidence.log_harm(), log_bound: self.log_bound() },
         }
+    }
+
+    /// The metric by which the release is worse than tolerated, if any: the errors first.
+    pub fn condemns(&self, evidence: &Evidence) -> Option<Metric> {
+        Metric::ALL.into_iter().find(|metric| evidence.of(*metric).peak_harm() >= self.log_bound_of(*metric))
+    }
+
+    /// Whether abandoned requests stand in the way of "safe": they must be proven to be no more too, unless the canary
+    /// has none. (Where nobody leaves either side there is nothing to compare, and no proof would ever come.)
+    fn is_left_alone(&self, evidence: &Evidence, safe_bound: f64) -> bool {
+        let proven = evidence.abandoned.log_safe().is_some_and(|log_e| log_e >= safe_bound);
+        proven || evidence.abandoned.totals.canary.bad() == 0
     }
 
     /// The verdict with the counts of a window that is still open. Only the event form may look inside a window, and
@@ -190,7 +241,7 @@ impl Judge {
             Verdict::Harm { .. } => Ending::Harm,
             Verdict::Safe { .. } => Ending::Pass,
             Verdict::Undecided { .. } => {
-                let seen = evidence.totals.canary.requests;
+                let seen = evidence.totals().canary.requests;
                 match self.need(evidence) {
                     Some(need) if seen >= need => Ending::Pass,
                     need => Ending::Inconclusive { need, seen },
@@ -199,30 +250,50 @@ impl Judge {
         }
     }
 
-    /// ln(1/alpha): what ln E must reach for harm.
+    /// What ln E of the errors must reach for harm: ln(1/alpha), with their part of alpha.
     pub fn log_bound(&self) -> f64 {
-        -libm::log(self.alpha)
+        self.log_bound_of(Metric::Errors)
+    }
+
+    pub(super) fn log_bound_of(&self, metric: Metric) -> f64 {
+        -libm::log(self.alpha * self.part(metric))
+    }
+
+    /// A metric's part of alpha. The parts add up to 1, so that a false alarm on any has at most the chance alpha.
+    pub(super) fn part(&self, metric: Metric) -> f64 {
+        let part = self.abandoned.map_or(0.0, |rule| rule.part);
+        match metric {
+            Metric::Errors => 1.0 - part,
+            Metric::Abandoned => part,
+        }
+    }
+
+    /// The rate that is fine in the absolute form.
+    pub(super) fn objective(&self, metric: Metric) -> Option<f64> {
+        let Form::Absolute { objective, .. } = self.form else { return None };
+        Some(match metric {
+            Metric::Errors => objective,
+            Metric::Abandoned => objective.max(self.abandoned.map_or(0.0, |rule| rule.objective)),
+        })
     }
 
     /// The law for the null that the rate is `ratio` times the other side's (or the objective), with its points.
-    pub(super) fn law(&self, side: Side, ratio: f64) -> (Law, Vec<f64>) {
+    pub(super) fn law(&self, metric: Metric, side: Side, ratio: f64) -> (Law, Vec<f64>) {
+        let null = self.objective(metric).unwrap_or_default() * ratio;
         match self.form {
             Form::Window {} => (Law::Betting { side, margin: ratio }, self.bets.clone()),
             Form::Event {} => (Law::Events { side, margin: ratio }, self.grid.clone()),
-            Form::Absolute { objective, independent: false } => {
-                (Law::AbsoluteBetting { side, null: objective * ratio }, self.bets.clone())
-            }
-            Form::Absolute { objective, independent: true } => {
-                let null = objective * ratio;
+            Form::Absolute { independent: false, .. } => (Law::AbsoluteBetting { side, null }, self.bets.clone()),
+            Form::Absolute { independent: true, .. } => {
                 let rate = |r: &f64| odds_shift(null, if side == Side::Harm { *r } else { 1.0 / *r });
                 (Law::AbsoluteEvents { null }, self.grid.iter().map(rate).collect())
             }
         }
     }
 
-    fn begin(&self) -> Processes {
+    fn begin(&self, metric: Metric) -> Processes {
         let process = |side, ratio| {
-            let (law, points) = self.law(side, ratio);
+            let (law, points) = self.law(metric, side, ratio);
             EProcess::checked(law, points)
         };
         Processes {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::draw::Binomial;
-use crate::analysis::{Evidence, Form, Judge, Law, Side, SideCounts, WindowCounts, odds_shift};
+use crate::analysis::{Evidence, Form, Judge, Law, Metric, Side, SideCounts, WindowCounts, odds_shift};
 use crate::time::{Chance, Span};
 
 /// The traffic of a plan.
@@ -54,7 +54,7 @@ impl Judge {
     /// The traffic that the evidence was folded from, as a plan; `None` before a window was judged. The rate is the
     /// stable side's, or `base_rate` where that is higher.
     pub fn traffic(&self, evidence: &Evidence) -> Option<Traffic> {
-        let totals = &evidence.totals;
+        let totals = evidence.totals();
         let judged = u128::from(totals.judged());
         let rate = totals.stable.rate().unwrap_or(0.0).max(self.base_rate);
         let (requests, share) = match self.form {
@@ -75,16 +75,22 @@ impl Judge {
     /// (ln(1/α) − ln E) / (KL · events a second), with KL from the canary's share of all bad events to its share
     /// under the null (in the absolute form from its rate to the objective, by requests). `None` when they don't
     /// speak against the release. In whole seconds, and a lower bound: the judges reach about half of this speed.
+    /// By whichever metric comes first.
     pub fn time_left(&self, evidence: &Evidence) -> Option<Span> {
-        let totals = &evidence.totals;
+        Metric::ALL.into_iter().filter_map(|metric| self.time_left_by(metric, evidence)).min()
+    }
+
+    fn time_left_by(&self, metric: Metric, evidence: &Evidence) -> Option<Span> {
+        let account = evidence.of(metric);
+        let totals = &account.totals;
         let (canary, stable) = (totals.canary.bad() as f64, totals.stable.bad() as f64);
         let (seen, null, events) = match self.form {
             Form::Window {} | Form::Event {} => {
                 let share = f64::from(totals.share()) / f64::from(super::counts::WHOLE);
                 (canary / (canary + stable), odds_shift(share, self.tolerate), canary + stable)
             }
-            Form::Absolute { objective, .. } => {
-                (totals.canary.rate()?, objective * self.tolerate, totals.canary.requests as f64)
+            Form::Absolute { .. } => {
+                (totals.canary.rate()?, self.objective(metric)? * self.tolerate, totals.canary.requests as f64)
             }
         };
         let seconds = totals.seconds(self.window);
@@ -93,7 +99,7 @@ impl Judge {
         }
         let rest = if seen < 1.0 { (1.0 - seen) * libm::log((1.0 - seen) / (1.0 - null)) } else { 0.0 };
         let divergence = seen * libm::log(seen / null) + rest;
-        let left = (self.log_bound() - evidence.log_harm()).max(0.0) / (divergence * events / seconds);
+        let left = (self.log_bound_of(metric) - account.log_harm()).max(0.0) / (divergence * events / seconds);
         left.is_finite().then(|| super::explain::whole_seconds(left))
     }
 }
@@ -120,7 +126,7 @@ enum Factors {
 
 impl Simulation {
     fn new(judge: &Judge, traffic: &Traffic, ratio: f64) -> Option<Simulation> {
-        let (law, points) = judge.law(Side::Harm, judge.tolerate);
+        let (law, points) = judge.law(Metric::Errors, Side::Harm, judge.tolerate);
         let share = f64::from(traffic.share.min(super::counts::WHOLE)) / f64::from(super::counts::WHOLE);
         let (share, rate, comparing) = match judge.form {
             Form::Absolute { objective, .. } => (share, objective, false),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::counts::WHOLE;
 use crate::analysis::{
-    EProcess, Ending, Evidence, Explanation, JudgeSpec, Law, OnInconclusive, SideCounts, Sides, WindowCounts,
+    EProcess, Ending, Evidence, Explanation, Judge, JudgeSpec, Law, Metric, OnInconclusive, SideCounts, Sides,
+    WindowCounts,
 };
 use crate::error::{Error, Fault, Result};
 use crate::time::Span;
@@ -32,8 +33,8 @@ impl WindowRecord {
 
     /// The counts, and the share as it is meant: in the counts it is rounded up to hundredths of a percent.
     fn counts(&self) -> (WindowCounts, f64) {
-        let all = self.canary.requests as f64 + self.stable.requests as f64;
-        let seen = if all > 0.0 { self.canary.requests as f64 / all } else { 0.0 };
+        let (canary, stable) = (self.canary.routed() as f64, self.stable.routed() as f64);
+        let seen = if canary > 0.0 { canary / (canary + stable) } else { 0.0 };
         let share = self.share.unwrap_or(seen);
         let whole = f64::from(WHOLE);
         // A share that is neither nothing nor all must not become so.
@@ -86,7 +87,7 @@ impl EProcessSpec {
         }
     }
 
-    /// ln E after each window.
+    /// ln E of errors after each window.
     ///
     /// # Errors
     /// [`crate::error::Kind::Invalid`] with every fault of the process and of the windows.
@@ -107,6 +108,31 @@ impl EProcessSpec {
     }
 }
 
+/// The evidence on one metric.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MetricEvidence {
+    /// ln E for harm now.
+    pub log_harm: f64,
+    /// The largest so far, by which the verdict goes.
+    pub peak_harm: f64,
+    /// What it must reach, with the metric's part of alpha.
+    pub harm_bound: f64,
+    /// ln E for safety now; `None` when the judge looks for none.
+    pub log_safe: Option<f64>,
+}
+
+impl MetricEvidence {
+    fn of(judge: &Judge, evidence: &Evidence, metric: Metric) -> MetricEvidence {
+        let account = evidence.of(metric);
+        MetricEvidence {
+            log_harm: account.log_harm(),
+            peak_harm: account.peak_harm(),
+            harm_bound: judge.log_bound_of(metric),
+            log_safe: judge.safe.map(|_| account.log_safe().unwrap_or(0.0)),
+        }
+    }
+}
+
 /// What a judge says after a window, and would say if the bake ended there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
@@ -114,15 +140,11 @@ pub struct Judged {
     pub after: Span,
     /// Whether the window was left out, because the canary got more of the requests than the draw can explain.
     pub left_out: bool,
-    /// ln E for harm now.
-    pub log_harm: f64,
-    /// The largest so far, by which the verdict goes.
-    pub peak_harm: f64,
-    /// What it must reach.
-    pub harm_bound: f64,
-    /// ln E for safety now; `None` when the judge looks for none.
-    pub log_safe: Option<f64>,
-    /// What that must reach.
+    /// The evidence on errors.
+    pub errors: MetricEvidence,
+    /// The evidence on requests that clients left before an answer. Either condemns the release.
+    pub abandoned: MetricEvidence,
+    /// What ln E for safety must reach; `None` when the judge looks for none.
     pub safe_bound: Option<f64>,
     /// The verdict so far: `harm`, at which a rollout turns back, `safe`, at which it may go on, or `undecided`.
     pub so_far: Explanation,
@@ -173,10 +195,8 @@ impl JudgeSpec {
             Judged {
                 after,
                 left_out,
-                log_harm: evidence.log_harm(),
-                peak_harm: evidence.peak_harm(),
-                harm_bound: judge.log_bound(),
-                log_safe: judge.safe.map(|_| evidence.log_safe().unwrap_or(0.0)),
+                errors: MetricEvidence::of(&judge, &evidence, Metric::Errors),
+                abandoned: MetricEvidence::of(&judge, &evidence, Metric::Abandoned),
                 safe_bound: judge.safe.map(|_| -libm::log(judge.beta)),
                 so_far: judge.explain(&evidence, sides),
                 at_end: judge.explain_end(&evidence, &ending, sides),

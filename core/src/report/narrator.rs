@@ -140,8 +140,12 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
         RolloutEvent::WindowJudged { counts, .. } => {
             let seen = state.explanation()?;
             let former = state.former().unwrap_or("before");
+            let left = match counts.canary.abandoned {
+                0 => String::new(),
+                left => format!(" and {left} left without an answer"),
+            };
             format!(
-                "{version} {} bad of {}, {former} {} of {}; evidence {} of {}",
+                "{version} {} bad of {}{left}, {former} {} of {}; evidence {} of {}",
                 counts.canary.errors,
                 counts.canary.requests,
                 counts.stable.errors,

@@ -79,11 +79,13 @@ pub struct Nature {
     pub errors: u64,
     /// How many bad requests come in a row.
     pub burst: u64,
+    /// Requests in 10,000 that hang until the client leaves.
+    pub hangs: u64,
 }
 
 impl Nature {
     /// Ready within seconds, never ends by itself, one bad request in a thousand.
-    pub const GOOD: Nature = Nature { ready_after: 3, comes_up: true, dies: 0, errors: 10, burst: 1 };
+    pub const GOOD: Nature = Nature { ready_after: 3, comes_up: true, dies: 0, errors: 10, burst: 1, hangs: 0 };
     /// As a good one, with 3 % of bad requests.
     pub const BAD: Nature = Nature { errors: 300, ..Nature::GOOD };
     /// Never becomes ready.

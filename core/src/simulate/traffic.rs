@@ -71,8 +71,12 @@ impl Traffic {
                 let bad = *burst > 0;
                 *burst = burst.saturating_sub(1);
                 let side = counts.entry((*version).clone()).or_default();
-                side.requests += 1;
-                side.errors += u64::from(bad);
+                if nature.hangs > 0 && chance.below(10_000) < nature.hangs {
+                    side.abandoned += 1;
+                } else {
+                    side.requests += 1;
+                    side.errors += u64::from(bad);
+                }
                 break;
             }
         }
@@ -94,6 +98,7 @@ impl Traffic {
             let sum = open.counts.entry(version.clone()).or_default();
             sum.requests += side.requests;
             sum.errors += side.errors;
+            sum.abandoned += side.abandoned;
         }
         open.to = to;
         let whole = to.since(open.from) >= desired.measure.window;

@@ -32,7 +32,7 @@ fn why_a_rollout_was_rolled_back_is_told_once_on_the_way_and_once_at_its_end() {
         |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{lines:?}"));
     let verdict = after("ship: harm: errors: ");
     let sentence = lines[verdict].strip_prefix("ship: harm: errors: ").unwrap();
-    assert!(sentence.contains(" of ") && sentence.contains("passed the bound of 100"), "{sentence}");
+    assert!(sentence.contains(" of ") && sentence.contains("passed the bound of 111"), "{sentence}");
     assert!(lines[after("ship: v2 3 bad of ")].contains("; evidence "), "{lines:?}");
     let end = &lines[verdict + 1..];
     assert_eq!(end[..2], ["ship: turns back", "ship: traffic v1 100 %"]);

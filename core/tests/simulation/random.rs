@@ -101,6 +101,7 @@ fn random_nature(chance: &mut Chance) -> Nature {
         dies: pick(chance, &[0, 0, 0, 5, 100]),
         errors: pick(chance, &[10, 10, 300, 10_000]),
         burst: pick(chance, &[1, 5]),
+        hangs: pick(chance, &[0, 0, 0, 3_000]),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What no one file of the judge can show alone.
 
+mod abandoned;
 mod fence;
 mod properties;
 mod simulations;

@@ -3,7 +3,9 @@
 //! A tolerance is about three standard errors of the figure, or says what else it is.
 
 use crate::analysis::draw::Binomial;
-use crate::analysis::{Evidence, Form, Judge, JudgeSpec, Law, Side, SideCounts, Traffic, Verdict, WindowCounts};
+use crate::analysis::{
+    Evidence, Form, Judge, JudgeSpec, Law, Metric, Side, SideCounts, Traffic, Verdict, WindowCounts,
+};
 use crate::time::Chance;
 
 const RUNS: u32 = 10_000;
@@ -74,7 +76,7 @@ fn crossing(
 }
 
 fn false_alarms(form: Form, rate: f64, burst: u64, seed: u64) -> f64 {
-    let law = judge(form).law(Side::Harm, 1.0);
+    let law = judge(form).law(Metric::Errors, Side::Harm, 1.0);
     let (source, mut chance) = (Source::new(rate, rate, burst), Chance(seed));
     let alarms = (0..RUNS).filter(|_| crossing(&law, 100.0, &source, WINDOWS, &mut chance).is_some()).count();
     alarms as f64 / f64::from(RUNS)
@@ -126,7 +128,7 @@ fn the_absolute_form_keeps_alpha_in_windows_and_not_by_events() {
     for (independent, burst, at_least, at_most) in
         [(false, 1, 0.0001, 0.01), (false, 5, 0.0001, 0.01), (true, 1, 0.0001, 0.01), (true, 5, 0.2, 0.4)]
     {
-        let law = judge(Form::Absolute { objective: 0.01, independent }).law(Side::Harm, 1.0);
+        let law = judge(Form::Absolute { objective: 0.01, independent }).law(Metric::Errors, Side::Harm, 1.0);
         let (source, mut chance) = (Source::sized((100, 0), (0.01, 0.0), burst), Chance(13));
         let alarms = (0..RUNS / 2).filter(|_| crossing(&law, 100.0, &source, WINDOWS, &mut chance).is_some()).count();
         let share = alarms as f64 / f64::from(RUNS / 2);
@@ -144,7 +146,7 @@ fn a_bad_release_is_found_as_fast_as_the_guide_says() {
         ("event form, 1 to 2 %", Form::Event {}, (0.02, 0.01), 2_000, 18.5, 1.0),
         ("event form, 0.1 to 0.2 %", Form::Event {}, (0.002, 0.001), 500, 174.0, 15.0),
     ] {
-        let law = judge(form).law(Side::Harm, 1.0);
+        let law = judge(form).law(Metric::Errors, Side::Harm, 1.0);
         let delays = delays(&law, 100.0, &Source::new(rates.0, rates.1, 1), runs, 21);
         near(&format!("{what}, mean windows"), mean(&delays), expected, tolerance);
         if expected == 8.0 {
@@ -156,7 +158,7 @@ fn a_bad_release_is_found_as_fast_as_the_guide_says() {
 #[test]
 fn safety_is_as_slow_as_the_guide_says() {
     // The guide's 143 and 23 windows are medians; the means are about 162 and 29.
-    let law = judge(Form::Window {}).law(Side::Safe, 2.0);
+    let law = judge(Form::Window {}).law(Metric::Errors, Side::Safe, 2.0);
     for (requests, expected, tolerance) in [((150, 2_850), 143.0, 7.0), ((1_500, 1_500), 23.0, 2.0)] {
         let delays = delays(&law, 20.0, &Source::sized(requests, (0.001, 0.001), 1), 1_000, 41);
         near(&format!("safe below 2 times, {requests:?}, median windows"), delays[500] as f64, expected, tolerance);
@@ -165,7 +167,7 @@ fn safety_is_as_slow_as_the_guide_says() {
 
 #[test]
 fn a_release_twice_as_bad_is_called_safe_with_a_chance_of_at_most_beta() {
-    let law = judge(Form::Window {}).law(Side::Safe, 2.0);
+    let law = judge(Form::Window {}).law(Metric::Errors, Side::Safe, 2.0);
     for burst in [1, 5] {
         let (source, mut chance) = (Source::sized((1_500, 1_500), (0.002, 0.001), burst), Chance(42));
         let wrong = (0..RUNS).filter(|_| crossing(&law, 20.0, &source, WINDOWS, &mut chance).is_some()).count();
@@ -193,9 +195,9 @@ fn total_failure_takes_6_windows_at_a_quarter_and_12_at_half_of_the_traffic() {
 fn the_judge_crosses_where_plain_products_do() {
     for form in [Form::Window {}, Form::Event {}] {
         let judge = Judge { limits: Vec::new(), ..judge(form) };
-        let (source, law) = (Source::new(0.01, 0.001, 1), judge.law(Side::Harm, 1.0));
+        let (source, law) = (Source::new(0.01, 0.001, 1), judge.law(Metric::Errors, Side::Harm, 1.0));
         for seed in 0..100 {
-            let expected = crossing(&law, 100.0, &source, 1_000, &mut Chance(seed));
+            let expected = crossing(&law, libm::exp(judge.log_bound()), &source, 1_000, &mut Chance(seed));
             let (mut evidence, mut chance) = (Evidence::default(), Chance(seed));
             let found = (1..=1_000).find(|_| {
                 judge.fold(&mut evidence, source.draw(&mut chance));
@@ -218,7 +220,8 @@ fn the_power_is_the_quantile_of_the_delay() {
     ] {
         let judge = judge(form);
         let source = Source::sized(requests, (rate * ratio, rate), 1);
-        let delays = delays(&judge.law(Side::Harm, 1.0), 100.0, &source, 3_000, 31);
+        let law = judge.law(Metric::Errors, Side::Harm, 1.0);
+        let delays = delays(&law, libm::exp(judge.log_bound()), &source, 3_000, 31);
         let expected = delays[3_000 * 4 / 5 - 1] as f64;
         let traffic = Traffic { requests: requests.0 + requests.1, share, rate };
         let found: Vec<u64> = (0..10).map(|seed| judge.power(&traffic, ratio, Chance(seed)).unwrap().windows).collect();

@@ -40,7 +40,7 @@ fn nothing_seen_is_inconclusive() {
             assert_eq!(ending, Ending::Inconclusive { need: None, seen: 0 });
             assert_eq!(
                 judge.explain_end(&evidence, &ending, &SIDES).sentence,
-                "errors: 0 of 0 on v3 (no requests) against 0 of 0 on v2 (no requests); evidence 1 of 100 (alpha 1 %); \
+                "errors: 0 of 0 on v3 (no requests) against 0 of 0 on v2 (no requests); evidence 1 of 111 (90 % of alpha 1 %); \
                  in no window did both sides have requests"
             );
         }
@@ -66,12 +66,12 @@ fn condemns_and_says_why() {
     assert_eq!(
         why.sentence,
         format!(
-            "errors: 14 of 480 on v3 (2.9 %) against 3 of 4,310 on v2 (0.07 %); evidence {} passed the bound of 100 \
-             (alpha 1 %)",
+            "errors: 14 of 480 on v3 (2.9 %) against 3 of 4,310 on v2 (0.07 %); evidence {} passed the bound of 111 \
+             (90 % of alpha 1 %)",
             expected.floor()
         )
     );
-    assert_eq!((why.verdict.as_str(), why.windows, why.bound, why.alpha), ("harm", 4, 100.0, 0.01));
+    assert_eq!((why.verdict.as_str(), why.windows, why.bound, why.alpha), ("harm", 4, 111.1, 0.01));
     assert!((why.p * why.evidence - 1.0).abs() < 1e-3);
     // The rate is 42 times the other; that no ratio up to 1 is possible is what was just said.
     let (from, to) = (why.ratio_from.unwrap(), why.ratio_to.unwrap_or(f64::INFINITY));
@@ -97,7 +97,7 @@ fn passes_when_enough_was_seen_and_not_before() {
     assert_eq!(
         why.sentence,
         format!(
-            "errors: 5 of 2,500 on v3 (0.2 %) against 5 of 2,500 on v2 (0.2 %); evidence 1 of 100 (alpha 1 %); \
+            "errors: 5 of 2,500 on v3 (0.2 %) against 5 of 2,500 on v2 (0.2 %); evidence 1 of 111 (90 % of alpha 1 %); \
              {asked_text} canary requests would find 3 times the errors with a power of 80 %, 2,500 were seen, {wait} \
              more at this rate"
         )
@@ -211,7 +211,7 @@ fn a_spec_is_the_processes_that_it_names() {
 
 #[test]
 fn alpha_and_beta_are_the_bounds() {
-    // E = mean of (1 + 3f) = 2.2 after one window, 5.12 after two.
+    // E = mean of (1 + 3f)^n: 5.2 after two windows, 13.02 after three; the errors have nine tenths of alpha.
     let window = counts((250, 9), (750, 0), 2_500);
     let windows = |alpha: &str| {
         let (judge, mut evidence) = (judge(&format!(r#"{{"alpha": {alpha}}}"#)), Evidence::default());
@@ -222,7 +222,7 @@ fn alpha_and_beta_are_the_bounds() {
         });
         count.unwrap()
     };
-    assert_eq!([windows("0.46"), windows("0.45"), windows("0.2"), windows("0.19")], [1, 2, 2, 3]);
+    assert_eq!([windows("0.214"), windows("0.213"), windows("0.086"), windows("0.085")], [2, 3, 3, 4]);
     // E for safety = mean of (1 + f) = 1.4 after one window at half of the traffic, at beta = 1/1.4.
     let safe = |beta: &str| {
         let judge = judge(&format!(r#"{{"safe": 1.000000001, "beta": {beta}}}"#));
@@ -250,7 +250,7 @@ fn a_process_refuses_what_it_can_not_use() {
 #[test]
 fn a_judge_of_a_later_version_is_refused() {
     assert!(judge("{}").supported().is_ok());
-    let later = Judge { version: 2, ..Judge::default() };
+    let later = Judge { version: 3, ..Judge::default() };
     assert_eq!(later.supported().unwrap_err().kind(), crate::error::Kind::Unsupported);
 }
 
@@ -277,7 +277,7 @@ fn tells_the_time_left_by_the_formula() {
     // 2 of 6 on the canary against 10 %, 6 events in 20 s.
     let (seen, null) = (2.0 / 6.0, 0.1);
     let divergence = seen * libm::log(seen / null) + (1.0 - seen) * libm::log((1.0 - seen) / (1.0 - null));
-    let seconds = (libm::log(100.0) - evidence.log_harm()) / (divergence * 6.0 / 20.0);
+    let seconds = (libm::log(100.0 / 0.9) - evidence.log_harm()) / (divergence * 6.0 / 20.0);
     assert_eq!(judge.time_left(&evidence), Some(Span::seconds(seconds.ceil() as u64)));
     assert_eq!(judge.time_left(&Evidence::default()), None);
     let well = folded(&judge, [counts((100, 0), (900, 5), 1_000)]);

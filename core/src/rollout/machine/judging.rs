@@ -19,7 +19,7 @@ impl Draft<'_> {
             let new = self.state.judged.is_none_or(|judged| window.number > judged);
             let Some(counts) = self.counts(window).filter(|_| new) else { continue };
             let number = window.number;
-            if counts.canary.requests == 0 {
+            if counts.canary.routed() == 0 {
                 continue;
             }
             if self.is_biased(window) || counts.is_lopsided() {
@@ -130,8 +130,9 @@ impl Draft<'_> {
     fn counts(&self, window: &Window) -> Option<WindowCounts> {
         let start = self.state.start.as_ref()?;
         let former = self.state.former()?;
-        self.state.judge()?;
+        let judge = self.state.judge()?;
         let counts = WindowCounts::of(window, self.state.version(), former);
+        let counts = if judge.abandoned.is_some() { counts } else { counts.without_abandoned() };
         (window.epoch > start.epoch && counts.share > 0).then_some(counts)
     }
 

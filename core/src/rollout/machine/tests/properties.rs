@@ -149,12 +149,9 @@ fn check_end(driver: &Driver, before: &ServiceState) {
 fn nature() -> impl Strategy<Value = Nature> {
     let dies = prop_oneof![3 => Just(0), 1 => Just(5), 1 => Just(100)];
     let errors = prop_oneof![2 => Just(10), 1 => Just(300), 1 => Just(10_000)];
-    (0..10_u64, prop::bool::weighted(0.85), dies, errors).prop_map(|(ready_after, comes_up, dies, errors)| Nature {
-        ready_after,
-        comes_up,
-        dies,
-        errors,
-    })
+    let hangs = prop_oneof![4 => Just(0), 1 => Just(3_000)];
+    let all = (0..10_u64, prop::bool::weighted(0.85), dies, errors, hangs);
+    all.prop_map(|(ready_after, comes_up, dies, errors, hangs)| Nature { ready_after, comes_up, dies, errors, hangs })
 }
 
 fn specs() -> impl Strategy<Value = RolloutSpec> {

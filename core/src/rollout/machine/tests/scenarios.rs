@@ -76,7 +76,7 @@ fn a_bad_canary_goes_back_with_the_evidence_in_one_sentence() {
     assert_eq!(driver.run(400), Outcome::RolledBack);
     let reason = driver.reason();
     assert!(reason.starts_with("v3 rolled back at 25 %: the sequential judge condemned its errors: "), "{reason}");
-    for part in [" on v3 (", " against ", " on v2 (", "; evidence ", " passed the bound of 100 (alpha 1 %)"] {
+    for part in [" on v3 (", " against ", " on v2 (", "; evidence ", " passed the bound of 111 (90 % of alpha 1 %)"] {
         assert!(reason.contains(part), "{part:?} in {reason}");
     }
     let after = &driver.service;
@@ -92,6 +92,21 @@ fn a_release_that_fails_altogether_goes_back_within_seconds() {
     driver.until(8, "turned back", |d| d.state.back);
     assert_eq!(driver.run(30), Outcome::RolledBack);
     assert!(driver.reason().contains("2 readings running"), "{}", driver.reason());
+}
+
+#[test]
+fn a_release_that_hangs_until_its_clients_leave_goes_back_without_one_error() {
+    for (hangs, why) in [
+        (3_000, "the sequential judge condemned its requests that clients left before an answer: "),
+        (10_000, "errors, and clients that left before an answer: "),
+    ] {
+        let nature = Nature { errors: 0, hangs, ..Nature::GOOD };
+        let mut driver = Driver::new(world(&[("v3", nature)])).with_stable("v2");
+        driver.ship(judged(canary(&[20.0], "2m")), "v3");
+        assert_eq!(driver.run(400), Outcome::RolledBack);
+        let reason = driver.reason();
+        assert!(reason.starts_with(&format!("v3 rolled back at 20 %: {why}")), "{reason}");
+    }
 }
 
 #[test]

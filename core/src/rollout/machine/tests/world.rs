@@ -17,10 +17,12 @@ pub(super) struct Nature {
     pub(super) dies: u64,
     /// Bad requests in 10,000.
     pub(super) errors: u64,
+    /// Requests in 10,000 that hang until the client leaves.
+    pub(super) hangs: u64,
 }
 
 impl Nature {
-    pub(super) const GOOD: Nature = Nature { ready_after: 3, comes_up: true, dies: 0, errors: 10 };
+    pub(super) const GOOD: Nature = Nature { ready_after: 3, comes_up: true, dies: 0, errors: 10, hangs: 0 };
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -181,11 +183,13 @@ impl World {
             let mut at = self.chance.below(total);
             for (version, weight) in &weights {
                 if at < u64::from(*weight) {
-                    let errors = self.nature(version).errors;
+                    let Nature { errors, hangs, .. } = self.nature(version);
                     let bad = u64::from(self.chance.below(10_000) < errors);
+                    let left = u64::from(hangs > 0 && self.chance.below(10_000) < hangs);
                     let c = counts.entry(version.clone()).or_default();
-                    c.requests += 1;
-                    c.errors += bad;
+                    c.requests += 1 - left;
+                    c.errors += bad * (1 - left);
+                    c.abandoned += left;
                     break;
                 }
                 at -= u64::from(*weight);
@@ -198,6 +202,7 @@ impl World {
             let sum = open.counts.entry(version.clone()).or_default();
             sum.requests += c.requests;
             sum.errors += c.errors;
+            sum.abandoned += c.abandoned;
         }
         open.to = to;
         let whole = to.since(open.from) >= desired.measure.window;

@@ -27,6 +27,14 @@ impl Default for BlackoutRule {
     }
 }
 
+impl BlackoutRule {
+    /// How many canary requests the readings must hold that a guard is folded from anew each time. Twice what the bad
+    /// readings need: readings are made of whole seconds, and where they begin moves on.
+    pub(crate) fn span(&self) -> u64 {
+        self.requests.saturating_mul(u64::from(self.readings)).saturating_mul(2)
+    }
+}
+
 /// The guard's state: integers that are folded from readings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Blackout {

@@ -344,7 +344,9 @@ impl Driver {
             }
             RunEffect::Rollout { effect, .. } => match effect {
                 RolloutEffect::Converge(desired) => self.fleet.converge(*desired),
-                RolloutEffect::Watch { service, after_window } => self.fleet.watch(&service, after_window),
+                RolloutEffect::Watch { service, after_window, requests } => {
+                    self.fleet.watch(&service, after_window, requests);
+                }
                 RolloutEffect::Unwatch { service } => self.fleet.unwatch(&service),
             },
         }

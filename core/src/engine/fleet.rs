@@ -95,9 +95,10 @@ impl Fleet {
         self.order(service, Order::remove);
     }
 
-    /// Reports what the service looks like at once, and from now on windows after this number, and readings.
-    pub(crate) fn watch(&mut self, service: &str, after_window: u64) {
-        self.order(service, |order| order.watch(after_window));
+    /// Reports what the service looks like at once, and from now on windows after this number, and the last readings
+    /// with so many requests of every version.
+    pub(crate) fn watch(&mut self, service: &str, after_window: u64, requests: u64) {
+        self.order(service, |order| order.watch(after_window, requests));
     }
 
     /// Ends that.

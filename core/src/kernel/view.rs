@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use crate::error::Error;
 use crate::service::{Desired, Observed, Window};
 
-/// How many one-second readings are told at a time: those of the last minute.
-const READINGS: usize = 60;
+/// How many one-second readings are told at a time at most, whatever is in them: those of an hour.
+const READINGS: usize = 3_600;
 
 /// What the world reports of a service.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub(crate) struct Order {
     pub(crate) desired: Option<Desired>,
     /// While a rollout watches: which watch this is, and the number of the last window that was told before it.
     pub(crate) watch: Option<(u64, u64)>,
+    /// How many requests of every version the readings must hold that are told at a time.
+    enough: u64,
     /// How many watches there were.
     watches: u64,
     /// The generation that the journal knows to have been in force.
@@ -38,9 +40,11 @@ impl Order {
         self.desired = Some(desired);
     }
 
-    /// Reports what the service looks like at once, and from now on windows after this number, and readings.
-    pub(crate) fn watch(&mut self, after_window: u64) {
+    /// Reports what the service looks like at once, and from now on windows after this number, and the last readings
+    /// with `enough` requests of every version.
+    pub(crate) fn watch(&mut self, after_window: u64, enough: u64) {
         self.watches += 1;
+        self.enough = enough;
         self.watch = Some((self.watches, after_window));
     }
 
@@ -144,12 +148,38 @@ impl View {
             reports.push(Report::Windows(windows));
             if !readings.is_empty() {
                 self.readings.extend(readings);
-                let surplus = self.readings.len().saturating_sub(READINGS);
-                self.readings.drain(..surplus);
+                self.forget_readings(order.enough);
                 reports.push(Report::Readings(self.readings.iter().cloned().collect()));
             }
         }
         reports
+    }
+
+    /// Drops the oldest readings as long as the others hold enough. The last one stays, for its number. Bounded by
+    /// requests and not by time: at half a canary request a second a guard needs 80 s of them, at 1,000 it needs one.
+    fn forget_readings(&mut self, enough: u64) {
+        let routed = |reading: &Window, version: &str| {
+            reading.counts.get(version).map_or(0, |counts| counts.requests.saturating_add(counts.abandoned))
+        };
+        let Some(last) = self.readings.back() else { return };
+        let drawn = last.weights.iter().filter(|(_, share)| **share > 0).map(|(version, _)| version.clone());
+        let mut held: Vec<(String, u64)> = drawn
+            .map(|version| {
+                let all = self.readings.iter().map(|reading| routed(reading, &version));
+                let sum = all.fold(0, u64::saturating_add);
+                (version, sum)
+            })
+            .collect();
+        while self.readings.len() > 1
+            && let Some(first) = self.readings.front()
+        {
+            let rest = |(version, sum): &(String, u64)| sum.saturating_sub(routed(first, version));
+            if self.readings.len() <= READINGS && held.iter().any(|version| rest(version) < enough) {
+                return;
+            }
+            held.iter_mut().for_each(|version| version.1 = rest(version));
+            self.readings.pop_front();
+        }
     }
 
     /// The desired state, if it is still to be asked for.
@@ -173,5 +203,64 @@ impl View {
         let observed = Observed { generation, trouble, ..Observed::default() };
         self.seen = Some(observed.clone());
         Some(Report::Observed(observed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{Blackout, BlackoutRule, WindowCounts};
+    use crate::service::Counts;
+    use crate::time::Time;
+
+    fn reading(second: u64, canary: u64, stable: u64) -> Window {
+        let side = |requests, errors| Counts { requests, errors, abandoned: 0 };
+        let from = Time(i64::try_from(second).unwrap() * 1_000);
+        Window {
+            epoch: 1,
+            number: second,
+            from,
+            to: from.after(crate::time::Span::seconds(1)),
+            weights: [("v1".to_owned(), 9_500), ("v2".to_owned(), 500)].into(),
+            counts: [("v1".to_owned(), side(stable, 0)), ("v2".to_owned(), side(canary, canary))].into(),
+        }
+    }
+
+    /// The readings that are told in a second.
+    fn told(view: &mut View, order: &Order, reading: Window) -> Vec<Window> {
+        view.after(order);
+        let observed = Observed { generation: 1, ..Observed::default() };
+        let reports = view.hear(order, 1, observed, Vec::new(), vec![reading]);
+        let readings = reports.into_iter().find_map(|report| match report {
+            Report::Readings(readings) => Some(readings),
+            _ => None,
+        });
+        readings.unwrap()
+    }
+
+    #[test]
+    fn a_guard_fires_at_half_a_canary_request_a_second() {
+        let rule = BlackoutRule::default();
+        let (mut view, mut order) = (View::default(), Order::default());
+        order.watch(0, rule.span());
+        let fired = (1..=300).find(|second| {
+            // A guard begins anew each time, as in the rollout's machine.
+            let mut guard = Blackout::new(rule);
+            let readings = told(&mut view, &order, reading(*second, second % 2, 9));
+            readings.iter().any(|reading| guard.fold(WindowCounts::of(reading, "v2", "v1")).is_some())
+        });
+        assert_eq!(fired, Some(79), "the 40th canary request: two readings of 20");
+    }
+
+    #[test]
+    fn no_more_readings_are_kept_than_it_takes() {
+        let (mut view, mut order) = (View::default(), Order::default());
+        order.watch(0, 80);
+        let most = (1..=500).map(|second| told(&mut view, &order, reading(second, 30, 570)).len()).max();
+        assert_eq!(most, Some(3), "90 requests");
+        let most = (501..=5_000).map(|second| told(&mut view, &order, reading(second, 0, 9)).len()).max();
+        assert_eq!(most, Some(READINGS));
+        order.watch(0, 0);
+        assert_eq!(told(&mut view, &order, reading(5_001, 0, 9)).len(), 1);
     }
 }

@@ -47,11 +47,14 @@ impl Telling<'_> {
             Effect::Run(_, RunEffect::Rollout { effect: RolloutEffect::Converge(desired), .. }) => {
                 self.converge(*desired, dying);
             }
-            Effect::Run(_, RunEffect::Rollout { effect: RolloutEffect::Watch { service, after_window }, .. }) => {
+            Effect::Run(
+                _,
+                RunEffect::Rollout { effect: RolloutEffect::Watch { service, after_window, requests }, .. },
+            ) => {
                 let now = self.world.now;
                 self.driver
                     .iter_mut()
-                    .for_each(|driver| driver.order(&service, now, |order| order.watch(after_window)));
+                    .for_each(|driver| driver.order(&service, now, |order| order.watch(after_window, requests)));
             }
             Effect::Run(_, RunEffect::Rollout { effect: RolloutEffect::Unwatch { service }, .. }) => {
                 let now = self.world.now;

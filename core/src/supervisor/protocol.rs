@@ -61,7 +61,8 @@ pub struct Report {
     pub address: Option<SocketAddr>,
     /// The windows that are complete, oldest first, at most 1,000.
     pub windows: Vec<Window>,
-    /// Interim counts of windows that are not complete, for people to look at, at most 1,000.
+    /// What ended in each second or so, oldest first, at most 1,000: for guards that can't wait for a window. Unlike
+    /// windows they count requests by when these ended, and those of warming instances too.
     pub readings: Vec<Window>,
 }
 

@@ -27,8 +27,8 @@ pub enum RolloutInput {
     /// Closed windows after the last one told, oldest first. An empty list says that all closed ones were told: a bake
     /// ends only with one, so that nothing counted while no driver lived is missed.
     Windows(Vec<Window>),
-    /// The readings of about the last minute, each a second long, oldest first, those told before included: the
-    /// blackout guard looks at all of them each time.
+    /// The last readings, each about a second long, oldest first, those told before included: the blackout guard looks
+    /// at all of them each time.
     Readings(Vec<Window>),
     /// Somebody says something. To be taken from the inbox in the same commit as its events.
     Command(Command),
@@ -52,6 +52,9 @@ pub enum RolloutEffect {
         service: String,
         /// Windows up to this number were told.
         after_window: u64,
+        /// How many requests of every version with traffic the readings hold that are told at a time, where there are
+        /// as many within an hour.
+        requests: u64,
     },
     /// No longer.
     Unwatch {
@@ -140,7 +143,9 @@ fn converge(state: &RolloutState) -> impl Iterator<Item = RolloutEffect> + use<>
 fn watch(state: &RolloutState) -> impl Iterator<Item = RolloutEffect> + use<> {
     let service = state.start.as_ref().map(|start| start.terms.service.clone());
     let after_window = state.judged.unwrap_or(0);
-    service.map(|service| RolloutEffect::Watch { service, after_window }).into_iter()
+    let rule = state.start.as_ref().and_then(|start| start.terms.judge.as_ref()).and_then(|judge| judge.blackout);
+    let requests = rule.map_or(0, |rule| rule.span());
+    service.map(|service| RolloutEffect::Watch { service, after_window, requests }).into_iter()
 }
 
 /// What goes to the service's stream in the same commit as a rollout's event; `state` has the event folded in.

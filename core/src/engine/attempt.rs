@@ -52,7 +52,7 @@ impl Secrets {
                 }
             }
             Report::Lost(why) => *why = self.masker.mask(why),
-            Report::Windows(_) | Report::Readings(_) => {}
+            Report::Windows(_) | Report::Settled(_) | Report::Readings(_) => {}
         }
     }
 }

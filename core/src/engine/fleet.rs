@@ -175,7 +175,8 @@ async fn look(view: &mut View, service: &str, order: &Order, supervisor: &Superv
     let (window, reading) = view.after(order);
     let client = supervisor.client().await?;
     let held = client.observe(service, window, reading).await?;
-    for told in view.hear(order, supervisor.starts(&client), held.observed, held.windows, held.readings) {
+    let windows = (held.windows, held.settled_to);
+    for told in view.hear(order, supervisor.starts(&client), held.observed, windows, held.readings) {
         report(service, told);
     }
     if let Some(desired) = view.missing(order) {

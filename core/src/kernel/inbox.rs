@@ -94,7 +94,7 @@ impl Kernel {
             let input = match report {
                 Report::Observed(observed) => ServiceInput::Observed(observed),
                 Report::Lost(what) => ServiceInput::WorldLost { what },
-                Report::Windows(_) | Report::Readings(_) => return Ok(Vec::new()),
+                Report::Windows(_) | Report::Settled(_) | Report::Readings(_) => return Ok(Vec::new()),
             };
             return self.service_input(service, &input, now).map(|()| Vec::new());
         };
@@ -108,6 +108,7 @@ impl Kernel {
                 inputs.push(RolloutInput::Observed(observed));
             }
             Report::Windows(windows) => inputs.push(RolloutInput::Windows(windows)),
+            Report::Settled(to) => inputs.push(RolloutInput::Settled { to }),
             Report::Readings(readings) => inputs.push(RolloutInput::Readings(readings)),
             Report::Lost(what) => inputs.push(RolloutInput::WorldLost { what }),
         }

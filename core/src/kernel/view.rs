@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::error::Error;
 use crate::service::{Desired, Observed, Window};
+use crate::time::Time;
 
 /// How many one-second readings are told at a time at most, whatever is in them: those of an hour.
 const READINGS: usize = 3_600;
@@ -14,6 +15,8 @@ const READINGS: usize = 3_600;
 pub(crate) enum Report {
     Observed(Observed),
     Windows(Vec<Window>),
+    /// All windows that can be read were told, and those are all that ended before this time, where it is known.
+    Settled(Option<Time>),
     Readings(Vec<Window>),
     Lost(String),
 }
@@ -123,7 +126,7 @@ impl View {
         order: &Order,
         starts: u64,
         observed: Observed,
-        windows: Vec<Window>,
+        (windows, settled_to): (Vec<Window>, Option<Time>),
         readings: Vec<Window>,
     ) -> Vec<Report> {
         let mut reports = Vec::new();
@@ -144,8 +147,10 @@ impl View {
         if order.watch.is_some() {
             if let Some(last) = windows.last() {
                 self.window = last.number;
+                reports.push(Report::Windows(windows));
+            } else {
+                reports.push(Report::Settled(settled_to));
             }
-            reports.push(Report::Windows(windows));
             if !readings.is_empty() {
                 self.readings.extend(readings);
                 self.forget_readings(order.enough);
@@ -211,7 +216,6 @@ mod tests {
     use super::*;
     use crate::analysis::{Blackout, BlackoutRule, WindowCounts};
     use crate::service::Counts;
-    use crate::time::Time;
 
     fn reading(second: u64, canary: u64, stable: u64) -> Window {
         let side = |requests, errors| Counts { requests, errors, abandoned: 0 };
@@ -230,7 +234,7 @@ mod tests {
     fn told(view: &mut View, order: &Order, reading: Window) -> Vec<Window> {
         view.after(order);
         let observed = Observed { generation: 1, ..Observed::default() };
-        let reports = view.hear(order, 1, observed, Vec::new(), vec![reading]);
+        let reports = view.hear(order, 1, observed, (Vec::new(), None), vec![reading]);
         let readings = reports.into_iter().find_map(|report| match report {
             Report::Readings(readings) => Some(readings),
             _ => None,

@@ -186,6 +186,12 @@ impl Ledger {
         self.readings.after(after, limit)
     }
 
+    /// All windows that ended before this time can be read.
+    pub(super) fn settled_to(&self, now: Time) -> Time {
+        let open = self.cell.from.after(self.length());
+        self.closed.front().map_or(open, |oldest| oldest.to).min(now)
+    }
+
     /// Windows and readings that were lost because nobody read them.
     pub(super) fn lost(&self) -> (u64, u64) {
         (self.windows.lost, self.readings.lost)

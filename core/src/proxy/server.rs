@@ -25,11 +25,8 @@ use super::io::{Patient, set_up};
 use super::meter::{InstanceStats, Stats};
 use super::table::{Routed, Table};
 use crate::error::{Error, Kind, Result};
-use crate::service::{Measure, Weights, Window};
-use crate::time::{Chance, Clock, Span};
-
-/// How far past its time-out a request may end, as timers and busy machines have it.
-const OVERDUE: Span = Span::seconds(1);
+use crate::service::{Measure, OVERDUE, Weights, Window};
+use crate::time::{Chance, Clock, Span, Time};
 
 /// Chance of this thread, seeded by the operating system.
 pub(super) fn with_chance<T>(f: impl FnOnce(&mut Chance) -> T) -> T {
@@ -238,6 +235,13 @@ impl Proxy {
     pub fn windows(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.windows(after, limit))
+    }
+
+    /// All windows that ended before this time can be read by now. Asked before [`Proxy::windows`], so that none falls
+    /// between the two.
+    pub fn settled_to(&self) -> Time {
+        self.shared.settle();
+        self.shared.read(|table| table.ledger.settled_to(self.shared.clock.now()))
     }
 
     /// Readings with a number above `after`, oldest first, at most `limit`: about one a second, with what ended in that

@@ -9,6 +9,6 @@ mod world;
 
 pub use machine::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine};
 pub use spec::{Release, ServeSpec};
-pub(crate) use state::desired;
 pub use state::{Claim, Outcome, ServiceState, Serving};
+pub(crate) use state::{OVERDUE, desired};
 pub use world::{Counts, Desired, DesiredVersion, Measure, Observed, ObservedVersion, Trouble, Weights, Window};

@@ -57,6 +57,9 @@ pub struct Serving {
     pub max_body_bytes: u64,
 }
 
+/// How far past its time-out a request may end, as timers and busy machines have it. By then its window can be read.
+pub(crate) const OVERDUE: Span = Span::seconds(1);
+
 /// All that is known of a service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServiceState {

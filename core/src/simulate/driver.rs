@@ -106,7 +106,8 @@ impl Driver {
             watched.view.removed(&watched.order);
         }
         let (window, reading) = watched.view.after(&watched.order);
-        let (observed, windows, readings) = service.observe(window, reading);
+        let (observed, windows, settled_to, readings) = service.observe(window, reading);
+        let windows = (windows, Some(settled_to));
         let reports = watched.view.hear(&watched.order, service.starts, observed, windows, readings);
         if let Some(desired) = watched.view.missing(&watched.order) {
             match service.apply(desired, self.number, floor, climate, broken) {

@@ -114,7 +114,7 @@ impl Service {
         self.rules.disturb();
     }
 
-    pub(super) fn observe(&mut self, window: u64, reading: u64) -> (Observed, Vec<Window>, Vec<Window>) {
+    pub(super) fn observe(&mut self, window: u64, reading: u64) -> (Observed, Vec<Window>, Time, Vec<Window>) {
         self.traffic.resume_numbers(window, reading);
         let observed = Observed {
             generation: self.desired.as_ref().map_or(0, |desired| desired.generation),
@@ -123,7 +123,9 @@ impl Service {
             trouble: None,
             cant_listen: false,
         };
-        (observed, self.traffic.windows(window), self.traffic.readings(reading))
+        // Windows end with whole seconds, and can be read at once.
+        let settled_to = self.now.after(Span::seconds(1));
+        (observed, self.traffic.windows(window), settled_to, self.traffic.readings(reading))
     }
 
     /// How many instances of each version run.

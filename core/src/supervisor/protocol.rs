@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind};
 use crate::process::Identity;
 use crate::service::{Desired, Observed, Window};
+use crate::time::Time;
 
 /// The version of this language; both ends must speak the same.
 pub(super) const PROTOCOL: u32 = 1;
@@ -61,6 +62,10 @@ pub struct Report {
     pub address: Option<SocketAddr>,
     /// The windows that are complete, oldest first, at most 1,000.
     pub windows: Vec<Window>,
+    /// All windows that ended before this time are complete; `None` where nothing is served, and from a supervisor of an
+    /// earlier version.
+    #[serde(default)]
+    pub settled_to: Option<Time>,
     /// What ended in each second or so, oldest first, at most 1,000: for guards that can't wait for a window. Unlike
     /// windows they count requests by when these ended, and those of warming instances too.
     pub readings: Vec<Window>,

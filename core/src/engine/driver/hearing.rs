@@ -26,12 +26,14 @@ impl Heard {
                 match &**input {
                     RolloutInput::Observed(_) => Some((of, 0)),
                     RolloutInput::Readings(_) => Some((of, 1)),
-                    RolloutInput::Windows(windows) if windows.is_empty() => Some((of, 2)),
+                    RolloutInput::Settled { .. } => Some((of, 2)),
                     _ => None,
                 }
             }
             Heard::Service(service, Report::Observed(_)) => Some((service.clone(), 3)),
-            Heard::Service(service, Report::Windows(_) | Report::Readings(_)) => Some((service.clone(), 4)),
+            Heard::Service(service, Report::Windows(_) | Report::Settled(_) | Report::Readings(_)) => {
+                Some((service.clone(), 4))
+            }
             Heard::Run(..) | Heard::Service(_, Report::Lost(_)) => None,
         }
     }

@@ -25,8 +25,11 @@ fn a_window_waits_for_its_last_request_and_later_ones_wait_for_it() {
     ledger.roll(Time(500));
     ledger.settle(Time(500), Span(1_000), Span(5_000));
     assert!(ledger.windows(0, 10).is_empty());
+    assert_eq!(ledger.settled_to(Time(500)), Time(100), "the first window is held back");
     drop(first);
     ledger.settle(Time(500), Span(1_000), Span(5_000));
+    assert_eq!(ledger.settled_to(Time(550)), Time(550));
+    assert_eq!(ledger.settled_to(Time(700)), Time(600), "the open window is over, and nobody has closed it");
     let windows = ledger.windows(0, 10);
     assert_eq!(windows.iter().map(|w| (w.number, w.from.0, w.to.0)).collect::<Vec<_>>(), [(1, 0, 100), (2, 100, 200)]);
     assert_eq!(windows[0].counts["a"].abandoned, 1);

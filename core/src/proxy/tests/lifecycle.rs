@@ -200,6 +200,22 @@ async fn readings_follow_ends_and_numbers_go_on() {
 }
 
 #[tokio::test]
+async fn it_says_up_to_when_windows_can_be_read() {
+    let config = Config { request_timeout: Span::millis(800), ..Config::default() };
+    let (bench, _server) = Bench::with(config, Manner::Slow(Duration::from_secs(60))).await;
+    let before = bench.clock.now();
+    let waiting = tokio::spawn(ask(bench.at(), GET));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let held = bench.proxy.settled_to();
+    assert!(bench.proxy.windows(0, 10).is_empty());
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 504);
+    let (counts, windows) = bench.counted(1).await;
+    assert_eq!(counts["v"], Counts { requests: 1, errors: 1, abandoned: 0 });
+    assert_eq!(held, windows[0].to, "the window of the request, which ended 350 ms before");
+    assert!(windows[0].from <= before.after(Span::millis(100)) && bench.proxy.settled_to() > windows[0].to);
+}
+
+#[tokio::test]
 async fn an_endless_answer_holds_a_window_only_until_it_settles() {
     let config = Config { settle: Span::millis(300), ..Config::default() };
     let (bench, _server) = Bench::with(config, Manner::Endless).await;

@@ -4,15 +4,12 @@ use super::advance::Draft;
 use crate::analysis::{Blackout, Ending, Explanation, OnInconclusive, Sides, Verdict, WindowCounts};
 use crate::rollout::event::{Cause, Pause, RolloutEvent};
 use crate::rollout::plan::{Gate, Move};
-use crate::service::Window;
+use crate::service::{OVERDUE, Window};
+use crate::time::{Span, Time};
 
 impl Draft<'_> {
-    /// Judges closed windows in their order, none twice; a list without any ends a bake whose time is over.
+    /// Judges closed windows in their order, none twice.
     pub(super) fn windows(&mut self, windows: &[Window]) {
-        if windows.is_empty() {
-            self.end_of_bake();
-            return;
-        }
         let mut ordered: Vec<&Window> = windows.iter().collect();
         ordered.sort_by_key(|window| window.number);
         for window in ordered {
@@ -71,15 +68,22 @@ impl Draft<'_> {
         }
     }
 
-    fn end_of_bake(&mut self) {
+    /// Ends a bake whose time is over; all windows that ended before `settled` were told.
+    pub(super) fn end_of_bake(&mut self, settled: Option<Time>) {
         let Some(judge) = self.state.judge().filter(|_| self.is_baking() && self.state.paused.is_none()) else {
             return;
         };
         let Some(Move::Gate { gate: Gate::Analysis { bake } }) = self.state.step() else { return };
-        if self.state.watched_for(self.now) < *bake {
+        let Some(late) = self.state.watched_for(self.now).0.checked_sub(bake.0) else { return };
+        let held_back = self.are_held_back(Span(late), settled);
+        if held_back && self.is_last_bake() {
             return;
         }
         let ending = judge.at_end(&self.state.evidence);
+        // What comes late is judged in the next bake, unless this one would end in a question or in a turn.
+        if held_back && ending != Ending::Pass {
+            return;
+        }
         let explanation = judge.explain_end(&self.state.evidence, &ending, &self.sides());
         let policy = judge.inconclusive;
         let sentence = explanation.sentence.clone();
@@ -102,6 +106,21 @@ impl Draft<'_> {
                 }
             }
         }
+    }
+
+    /// Whether windows of a bake that is over since `late` are still held back, because their requests have not ended: a
+    /// version that hangs fails late. Waited for as long as a request may take, and no longer.
+    fn are_held_back(&self, late: Span, settled: Option<Time>) -> bool {
+        let Some(start) = &self.state.start else { return false };
+        let longest = start.terms.serving.request_timeout.0.saturating_add(OVERDUE.0);
+        let end = self.now.0.saturating_sub_unsigned(late.0);
+        late.0 < longest && settled.is_some_and(|settled| settled.0 <= end)
+    }
+
+    /// Whether nothing is judged between this bake and promotion.
+    fn is_last_bake(&self) -> bool {
+        let later = self.state.moves.iter().skip(self.state.index + 1);
+        !later.into_iter().any(|step| matches!(step, Move::Gate { gate: Gate::Analysis { .. } }))
     }
 
     fn verdict(&mut self, explanation: Explanation) {

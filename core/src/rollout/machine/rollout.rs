@@ -24,9 +24,15 @@ pub enum RolloutInput {
     TakeUp,
     /// What the world looks like.
     Observed(Observed),
-    /// Closed windows after the last one told, oldest first. An empty list says that all closed ones were told: a bake
-    /// ends only with one, so that nothing counted while no driver lived is missed.
+    /// Closed windows after the last one told, oldest first.
     Windows(Vec<Window>),
+    /// All windows that can be read were told. A bake ends only with this, so that nothing counted while no driver lived
+    /// is missed.
+    Settled {
+        /// All windows that ended before this time can be read, and later ones may be held back until their requests
+        /// have ended; `None` when the world does not say.
+        to: Option<Time>,
+    },
     /// The last readings, each about a second long, oldest first, those told before included: the blackout guard looks
     /// at all of them each time.
     Readings(Vec<Window>),
@@ -91,6 +97,7 @@ impl Machine for RolloutMachine {
                 }
             }
             RolloutInput::Windows(windows) => draft.windows(windows),
+            RolloutInput::Settled { to } => draft.end_of_bake(*to),
             RolloutInput::Readings(readings) => draft.readings(readings),
             RolloutInput::WorldLost { what } => draft.push(RolloutEvent::WorldLost { what: what.clone() }),
             RolloutInput::Tick => {}

@@ -133,8 +133,10 @@ impl Service {
         if driver {
             proxy.resume_numbers(window, reading);
         }
+        let settled_to = Some(proxy.settled_to());
         Answer {
             observed,
+            settled_to,
             address: Some(proxy.address()),
             windows: proxy.windows(window, WINDOWS),
             readings: proxy.readings(reading, WINDOWS),

@@ -173,9 +173,14 @@ impl Driver {
         self.input(RolloutInput::Observed(self.world.observed())).unwrap();
         self.input(RolloutInput::Readings(self.world.readings.clone())).unwrap();
         let told = self.told;
-        let windows: Vec<Window> = self.world.windows.iter().filter(|w| w.number > told).take(3).cloned().collect();
-        self.told = windows.last().map_or(told, |window| window.number);
-        self.input(RolloutInput::Windows(windows)).unwrap();
+        let windows: Vec<Window> = self.world.settled().filter(|w| w.number > told).take(3).cloned().collect();
+        match windows.last() {
+            Some(last) => {
+                self.told = last.number;
+                self.input(RolloutInput::Windows(windows)).unwrap();
+            }
+            None => self.input(RolloutInput::Settled { to: Some(self.world.settled_to()) }).unwrap(),
+        }
         self.input(RolloutInput::Tick).unwrap();
         let waits = matches!(self.state.step(), Some(Move::Gate { gate: Gate::Approval }));
         let asks = self.state.paused.as_ref().is_some_and(|pause| pause.by.is_none());

@@ -1,5 +1,6 @@
 //! The rollout machine against a virtual world: scenarios first, then what must always hold.
 
+mod bakes;
 mod harness;
 mod properties;
 mod scenarios;

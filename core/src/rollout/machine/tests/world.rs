@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) natures: BTreeMap<String, Nature>,
     /// Requests a second.
     pub(super) rate: u64,
+    /// How many seconds after its end a window can be read, as its requests have ended by then.
+    pub(super) settles: u64,
     /// Why nothing comes into force, if so.
     pub(super) trouble: Option<String>,
     /// The highest generation that was asked for, and when it comes into force.
@@ -58,6 +60,7 @@ impl World {
             now: Time(1_000_000),
             natures: natures.iter().map(|(v, n)| ((*v).to_owned(), *n)).collect(),
             rate: 100,
+            settles: 0,
             trouble: None,
             desired: None,
             in_force: None,
@@ -220,6 +223,21 @@ impl World {
             self.number += 1;
             self.windows.push(Window { number: self.number, ..window });
         }
+    }
+
+    fn is_settled(&self, window: &Window) -> bool {
+        window.to.after(Span::seconds(self.settles)) <= self.now
+    }
+
+    /// The windows that can be read.
+    pub(super) fn settled(&self) -> impl Iterator<Item = &Window> {
+        self.windows.iter().filter(|window| self.is_settled(window))
+    }
+
+    /// All windows that ended before this time can be read.
+    pub(super) fn settled_to(&self) -> Time {
+        let held_back = self.windows.iter().find(|window| !self.is_settled(window));
+        held_back.map_or(self.now.after(Span::seconds(1)), |window| window.to)
     }
 
     pub(super) fn observed(&self) -> Observed {

@@ -1,11 +1,13 @@
-//! Writes the typed surfaces of the Python and npm packages from the core's specs.
+//! Writes the typed surfaces of the Python and npm packages from the core's specs and events.
 //!
 //! `generate` writes the files; `generate --check` writes nothing, prints what differs and which command mends it, and
 //! fails if anything does.
 
 mod difference;
+mod events;
 mod python;
 mod schema;
+mod surface;
 mod typescript;
 
 use std::io::Write;
@@ -16,11 +18,15 @@ use std::process::ExitCode;
 const COMMAND: &str = "cargo run -p tidegate-generate";
 
 /// Prints a surface.
-type Printer = fn(&[schema::Item]) -> Result<String, String>;
+type Printer = fn(&surface::Surface) -> Result<String, String>;
 
 /// The files, below the repository's root, and what prints each.
-const FILES: [(&str, Printer); 2] =
-    [("bindings-python/python/tidegate/_spec.py", python::print), ("bindings-node/src/spec.ts", typescript::print)];
+const FILES: [(&str, Printer); 4] = [
+    ("bindings-python/python/tidegate/_spec.py", python::print_specs),
+    ("bindings-python/python/tidegate/events.py", python::print_events),
+    ("bindings-node/src/spec.ts", typescript::print),
+    ("bindings-node/src/events.ts", events::print),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,12 +48,12 @@ fn refuse(message: &str) -> ExitCode {
 }
 
 fn generate(check: bool) -> Result<(), String> {
-    let items = schema::collect()?;
+    let surface = surface::collect()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut differences = String::new();
     for (name, print) in FILES {
         let path = root.join(name);
-        let wanted = print(&items).map_err(|error| format!("{name}: {error}"))?;
+        let wanted = print(&surface).map_err(|error| format!("{name}: {error}"))?;
         let found = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),

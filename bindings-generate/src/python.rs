@@ -1,15 +1,38 @@
-//! The specs as `TypedDict`s.
+//! The specs, and what observers of a run are shown, as `TypedDict`s.
+
+use std::collections::BTreeSet;
 
 use crate::schema::{Field, Item, Shape, Type};
+use crate::surface::{FACT, Surface};
 
-const HEAD: &str = "\"\"\"What crosses into the core and back, as types.
-
+const IMPORTS: &str = "
 @generated from the core by `cargo run -p tidegate-generate`: change it there.
 \"\"\"
 
 from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+";
+
+const SPECS: &str = "\"\"\"What crosses into the core and back, as types.\n";
+
+const EVENTS: &str = "\"\"\"What observers of a run are shown, as types: ``kind`` tells events apart.\n";
+
+/// What every recorded event has besides.
+const RECORDED: &str = "
+
+class Recorded(TypedDict):
+    \"\"\"The place of a recorded event. Those are durable, in order, and none is left out.\"\"\"
+
+    seq: int
+    \"\"\"Its number within the run.\"\"\"
+    at: str
+    \"\"\"When it was recorded, in UTC: ``2026-01-31T12:00:00.000Z``.\"\"\"
+";
+
+const EVENT: &str = "
+Event: TypeAlias = Fact | OutputEvent
+\"\"\"One event of a run: recorded, or output while it comes.\"\"\"
 ";
 
 /// Words that can't name a field of a class.
@@ -21,8 +44,31 @@ const KEYWORDS: [&str; 35] = [
 
 const WIDTH: usize = 110;
 
-/// The module. Names that others are made of come first: texts, then classes, then unions of classes.
-pub(crate) fn print(items: &[Item]) -> Result<String, String> {
+/// The module of the specs.
+pub(crate) fn print_specs(surface: &Surface) -> Result<String, String> {
+    let (names, body) = module(&surface.specs)?;
+    Ok(format!("{SPECS}{IMPORTS}\n{}{body}", all(names)))
+}
+
+/// The module of the events.
+pub(crate) fn print_events(surface: &Surface) -> Result<String, String> {
+    let (mut names, body) = module(&surface.events)?;
+    names.extend(["Event", "Recorded"].map(str::to_owned));
+    let own: BTreeSet<&str> = surface.events.iter().map(|item| item.name.as_str()).collect();
+    let from: BTreeSet<&str> = surface.events.iter().flat_map(Item::names).filter(|name| !own.contains(name)).collect();
+    let from: String = from.iter().map(|name| format!("    {name},\n")).collect();
+    let all = all(names);
+    Ok(format!("{EVENTS}{IMPORTS}\nfrom ._spec import (\n{from})\n\n{all}{RECORDED}\n{body}{EVENT}"))
+}
+
+fn all(mut names: Vec<String>) -> String {
+    names.sort();
+    let each: String = names.iter().map(|name| format!("    {name:?},\n")).collect();
+    format!("__all__ = [\n{each}]\n")
+}
+
+/// The names and what they mean. Names that others are made of come first: texts, then classes, then unions of classes.
+fn module(items: &[Item]) -> Result<(Vec<String>, String), String> {
     let mut names: Vec<String> = Vec::new();
     let (mut words, mut classes, mut unions) = (String::new(), String::new(), String::new());
     for item in items {
@@ -32,21 +78,23 @@ pub(crate) fn print(items: &[Item]) -> Result<String, String> {
                 words.push_str(&format!("\n{}: TypeAlias = {}\n{}", item.name, kind(of), doc(&item.doc, "")));
             }
             Shape::Words(list) => {
-                let literal = list.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+                let literal = literal(list.iter().map(|(word, _)| word.as_str()));
                 let each: Vec<String> = list
                     .iter()
                     .filter(|(_, doc)| !doc.is_empty())
                     .map(|(word, doc)| format!("`{word}`: {doc}"))
                     .collect();
                 let text = [item.doc.clone()].into_iter().chain(each).collect::<Vec<_>>().join("\n\n");
-                words.push_str(&format!("\n{}: TypeAlias = Literal[{literal}]\n{}", item.name, doc(&text, "")));
+                words.push_str(&format!("\n{}: TypeAlias = {literal}\n{}", item.name, doc(&text, "")));
             }
-            Shape::Object(fields) => classes.push_str(&class(&item.name, &item.doc, None, fields)),
+            Shape::Object(fields) => classes.push_str(&class(&item.name, "TypedDict", &item.doc, None, fields)?),
             Shape::Union { tag, variants } => {
+                let base = if item.name == FACT { "Recorded" } else { "TypedDict" };
                 let mut parts = Vec::new();
                 for variant in variants {
                     let name = format!("{}{}", item.name, camel(&variant.tag));
-                    classes.push_str(&class(&name, &variant.doc, Some((tag, &variant.tag)), &variant.fields));
+                    let tag = Some((tag, &variant.tag));
+                    classes.push_str(&class(&name, base, &variant.doc, tag, &variant.fields)?);
                     parts.push(name.clone());
                     names.push(name);
                 }
@@ -54,16 +102,23 @@ pub(crate) fn print(items: &[Item]) -> Result<String, String> {
             }
         }
     }
-    names.sort();
-    let all: String = names.iter().map(|name| format!("    {name:?},\n")).collect();
-    Ok(format!("{HEAD}\n__all__ = [\n{all}]\n{words}{classes}\n{unions}"))
+    Ok((names, format!("{words}{classes}\n{unions}")))
 }
 
-fn class(name: &str, text: &str, tag: Option<(&String, &String)>, fields: &[Field]) -> String {
+fn class(
+    name: &str,
+    base: &str,
+    text: &str,
+    tag: Option<(&String, &String)>,
+    fields: &[Field],
+) -> Result<String, String> {
     if fields.iter().any(|field| KEYWORDS.contains(&field.name.as_str())) {
-        return call(name, text, tag, fields);
+        return match base {
+            "TypedDict" => Ok(call(name, text, tag, fields)),
+            _ => Err(format!("{name}: a field's name is a keyword, and only a class can have a base")),
+        };
     }
-    let mut class = format!("\n\nclass {name}(TypedDict):\n{}", doc(text, "    "));
+    let mut class = format!("\n\nclass {name}({base}):\n{}", doc(text, "    "));
     if !text.is_empty() {
         class.push('\n');
     }
@@ -73,7 +128,7 @@ fn class(name: &str, text: &str, tag: Option<(&String, &String)>, fields: &[Fiel
     for field in fields {
         class.push_str(&format!("    {}: {}\n{}", field.name, presence(field), doc(&field.doc, "    ")));
     }
-    class
+    Ok(class)
 }
 
 /// The same where a field has a keyword as its name: a class can't say it. The docs become comments.
@@ -86,7 +141,7 @@ fn call(name: &str, text: &str, tag: Option<(&String, &String)>, fields: &[Field
         for line in wrap(&field.doc, WIDTH - 10) {
             call.push_str(&format!("        # {line}\n"));
         }
-        call.push_str(&format!("        {:?}: \"{}\",\n", field.name, presence(field)));
+        call.push_str(&format!("        {:?}: {:?},\n", field.name, presence(field)));
     }
     call.push_str(&format!("    }},\n)\n{}", doc(text, "")));
     call
@@ -101,6 +156,7 @@ fn kind(of: &Type) -> String {
     match of {
         Type::Json => "Any".to_owned(),
         Type::Text => "str".to_owned(),
+        Type::OneOf(words) => literal(words.iter().map(String::as_str)),
         Type::Boolean => "bool".to_owned(),
         Type::Integer => "int".to_owned(),
         Type::Number => "float".to_owned(),
@@ -109,6 +165,10 @@ fn kind(of: &Type) -> String {
         Type::Nullable(one) => format!("{} | None", kind(one)),
         Type::Named(name) => name.clone(),
     }
+}
+
+fn literal<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    format!("Literal[{}]", words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", "))
 }
 
 /// A docstring, wrapped; nothing for no text.
@@ -189,7 +249,7 @@ mod tests {
                 }],
             },
         }];
-        let text = print(&items).unwrap();
+        let (_, text) = module(&items).unwrap();
         let class = "class ThingRunAgain(TypedDict):\n    kind: Literal[\"run_again\"]\n    a: NotRequired[list[str]]\n    \
                      \"\"\"An ``a``.\"\"\"\n\n\nThing: TypeAlias = ThingRunAgain\n\"\"\"A thing.\"\"\"\n";
         assert!(text.contains(class), "{text}");
@@ -199,7 +259,7 @@ mod tests {
     fn a_keyword_as_a_name_is_quoted() {
         let field = Field { name: "pass".into(), doc: "A doc.".into(), required: true, of: Type::Text };
         let item = Item { name: "T".into(), doc: String::new(), shape: Shape::Object(vec![field]) };
-        let text = print(&[item]).unwrap();
+        let (_, text) = module(&[item]).unwrap();
         assert!(
             text.contains(
                 "T = TypedDict(\n    \"T\",\n    {\n        # A doc.\n        \"pass\": \"str\",\n    },\n)\n"

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::schema::{Field, Item, Shape, Type};
+use crate::surface::Surface;
 
 const HEAD: &str = "/**
  * What crosses into the core and back, as types. @generated
@@ -14,7 +15,11 @@ const HEAD: &str = "/**
 const WIDTH: usize = 110;
 
 /// The module: a type for each item, then a table by type and field.
-pub(crate) fn print(items: &[Item]) -> Result<String, String> {
+pub(crate) fn print(surface: &Surface) -> Result<String, String> {
+    print_items(&surface.specs)
+}
+
+fn print_items(items: &[Item]) -> Result<String, String> {
     let mut text = HEAD.to_owned();
     for item in items {
         match &item.shape {
@@ -38,7 +43,7 @@ pub(crate) fn print(items: &[Item]) -> Result<String, String> {
     Ok(text)
 }
 
-fn words_of(item: &Item, words: &[(String, String)]) -> String {
+pub(crate) fn words_of(item: &Item, words: &[(String, String)]) -> String {
     let each = words.iter().filter(|(_, doc)| !doc.is_empty()).map(|(word, doc)| format!("`{word}`: {doc}"));
     let text = [item.doc.clone()].into_iter().chain(each).collect::<Vec<_>>().join("\n\n");
     let union = words.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(" | ");
@@ -64,6 +69,7 @@ fn kind(of: &Type) -> String {
     match of {
         Type::Json => "unknown".to_owned(),
         Type::Text => "string".to_owned(),
+        Type::OneOf(words) => words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" | "),
         Type::Boolean => "boolean".to_owned(),
         Type::Integer | Type::Number => "number".to_owned(),
         Type::List(items) => match kind(items) {
@@ -125,12 +131,12 @@ fn holds(of: &Type, known: &BTreeMap<&str, &Item>) -> Result<Option<String>, Str
         }
         Type::List(of) | Type::Nullable(of) => holds(of, known),
         Type::Map(of) => Ok(holds(of, known)?.map(|name| format!("{name}*"))),
-        Type::Json | Type::Text | Type::Boolean | Type::Integer | Type::Number => Ok(None),
+        Type::Json | Type::Text | Type::OneOf(_) | Type::Boolean | Type::Integer | Type::Number => Ok(None),
     }
 }
 
 /// A comment, wrapped; nothing for no text.
-fn doc(text: &str, indent: &str) -> String {
+pub(crate) fn doc(text: &str, indent: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
@@ -163,13 +169,13 @@ fn doc(text: &str, indent: &str) -> String {
     }
 }
 
-fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// `last_line_json` as `LastLineJson`.
-fn pascal(word: &str) -> String {
+pub(crate) fn pascal(word: &str) -> String {
     word.split('_')
         .flat_map(|part| {
             let mut letters = part.chars();
@@ -205,7 +211,7 @@ mod tests {
             variants: vec![variant("run_again", vec![wait, env]), variant("stop", vec![things])],
         };
         let items = [Item { name: "Thing".into(), doc: String::new(), shape: union }, span()];
-        let text = print(&items).unwrap();
+        let text = print_items(&items).unwrap();
         for part in [
             "/** One. */\nexport interface ThingRunAgain {\n  kind: 'run_again'\n  wait?: SpanText | null\n  env?: Record<string, string>\n}\n",
             "export type Thing = ThingRunAgain | ThingStop\n",
@@ -222,7 +228,7 @@ mod tests {
         let other = variant("b", vec![field("wait", Type::Integer)]);
         let union = Shape::Union { tag: "kind".into(), variants: vec![one, other] };
         let items = [Item { name: "Thing".into(), doc: String::new(), shape: union }, span()];
-        assert!(print(&items).unwrap_err().contains("wait"));
+        assert!(print_items(&items).unwrap_err().contains("wait"));
     }
 
     #[test]

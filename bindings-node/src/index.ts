@@ -20,19 +20,8 @@ export { Check, type CheckFunction, type Found, type Transition } from './check.
 export type { Duration } from './convert.js'
 export { Engine, type EngineOptions, type RunOptions, type StartOptions } from './engine.js'
 export { type Fault, type Kind, PermanentError, TidegateError } from './errors.js'
-export type {
-  Fact,
-  OutputLine,
-  OutputMissed,
-  Question,
-  Recorded,
-  RolloutEvent,
-  RunEvent,
-  SkipReason,
-  StepError,
-  StepResult,
-  StopWhy,
-} from './events.js'
+export type * as events from './events.js'
+export type { RunEvent } from './events.js'
 export { cancelOnCtrlC } from './interrupt.js'
 export type {
   BlueGreenOptions,

@@ -2,10 +2,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromCore } from './convert.js'
-import { eventFrom, type Recorded } from './events.js'
+import type { Fact } from './events.js'
 import { native, type NativeFollow, type NativeReader, unwrap } from './native.js'
 import { Outcome, type StepOutcome } from './outcome.js'
-import { RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified } from './records.js'
+import { eventFrom, RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified } from './records.js'
 import { cancelOf, commandOf, resolveOf, type Saying, type StepAnswer } from './run.js'
 import type * as spec from './spec.js'
 import type { Step } from './step.js'
@@ -84,9 +84,9 @@ export class Reader {
    * A run's recorded events whose `seq` is greater than `after` (all by default), as they become durable, until it has
    * ended or stopped to ask. Lines of output are not recorded, and so not here.
    */
-  async *events(run: string, options: FollowOptions & { readonly after?: number } = {}): AsyncGenerator<Recorded, void, void> {
+  async *events(run: string, options: FollowOptions & { readonly after?: number } = {}): AsyncGenerator<Fact, void, void> {
     for await (const text of texts(unwrap(await this.#native.follow(run, options.after ?? 0)), options)) {
-      yield eventFrom(text) as Recorded
+      yield eventFrom(text) as Fact
     }
   }
 

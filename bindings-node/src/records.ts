@@ -1,6 +1,7 @@
-/** What a journal holds: runs, services, and what a check of it found. */
+/** What a journal holds: runs and their events, services, and what a check of it found. */
 
 import { fromCore } from './convert.js'
+import { holds, type RunEvent } from './events.js'
 
 /** How many runs are listed by default. */
 export const RUNS = 100
@@ -71,6 +72,11 @@ export function runsFrom(text: string): RunRow[] {
     ...index,
     started: new Date(index.started),
   }))
+}
+
+/** An event as the native part hands it over. */
+export function eventFrom(text: string): RunEvent {
+  return fromCore<RunEvent>('Fact', JSON.parse(text) as object, holds)
 }
 
 /** A service as the native part hands it over. */

@@ -2,9 +2,10 @@
 
 import { userInfo } from 'node:os'
 import { TidegateError } from './errors.js'
-import { eventFrom, type RunEvent } from './events.js'
+import type { RunEvent } from './events.js'
 import { type NativeEngine, type NativeRun, unwrap } from './native.js'
 import { Outcome } from './outcome.js'
+import { eventFrom } from './records.js'
 import type * as spec from './spec.js'
 import { Step } from './step.js'
 import { encode } from './values.js'

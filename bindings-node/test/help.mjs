@@ -1,11 +1,13 @@
 // What the tests share: a folder that goes with the test, child programs, and waiting with a bound.
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Engine } from '../dist/index.js'
+
+const root = join(import.meta.dirname, '..')
 
 /** How long anything may take on a machine that is busy with other things. */
 export const PATIENCE = 60_000
@@ -91,4 +93,21 @@ export async function all(run) {
     events.push(event)
   }
   return events
+}
+
+/** The errors of a program, as the file would be compiled by somebody who has installed the package. */
+export function tsc(compiler, text) {
+  mkdirSync(join(root, 'dist', 'types'), { recursive: true })
+  const folder = mkdtempSync(join(root, 'dist', 'types', 'x-'))
+  writeFileSync(join(folder, 'program.ts'), text)
+  const options = { strict: true, noEmit: true, module: 'nodenext', moduleResolution: 'nodenext', target: 'es2022' }
+  const config = { compilerOptions: { ...options, types: ['node'], skipLibCheck: false }, files: ['program.ts'] }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+  return new Promise((done) => {
+    const bin = join(root, 'node_modules', compiler, 'bin', 'tsc')
+    execFile(process.execPath, [bin, '-p', folder, '--pretty', 'false'], (_, stdout) => {
+      rmSync(folder, { recursive: true })
+      done(stdout.split('\n').filter((line) => line.includes('error TS')))
+    })
+  })
 }

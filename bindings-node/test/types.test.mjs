@@ -1,29 +1,12 @@
 // A step of the wrong type fails tsc with one error, and passes once its one marked mistake is mended.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { tsc } from './help.mjs'
 
 const here = import.meta.dirname
 const root = join(here, '..')
-
-/** The errors of a program, as the file would be compiled by somebody who has installed the package. */
-function tsc(compiler, text) {
-  mkdirSync(join(root, 'dist', 'types'), { recursive: true })
-  const folder = mkdtempSync(join(root, 'dist', 'types', 'x-'))
-  writeFileSync(join(folder, 'program.ts'), text)
-  const options = { strict: true, noEmit: true, module: 'nodenext', moduleResolution: 'nodenext', target: 'es2022' }
-  const config = { compilerOptions: { ...options, types: ['node'], skipLibCheck: false }, files: ['program.ts'] }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
-  return new Promise((done) => {
-    const bin = join(root, 'node_modules', compiler, 'bin', 'tsc')
-    execFile(process.execPath, [bin, '-p', folder, '--pretty', 'false'], (_, stdout) => {
-      rmSync(folder, { recursive: true })
-      done(stdout.split('\n').filter((line) => line.includes('error TS')))
-    })
-  })
-}
 
 for (const compiler of ['typescript', 'typescript-5.9']) {
   for (const file of readdirSync(join(here, 'types'))) {

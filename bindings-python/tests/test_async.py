@@ -66,7 +66,7 @@ async def test_no_event_is_lost_when_waiting_is_given_up() -> None:
         events, seen, given_up = aiter(run), [], 0
         while True:
             try:
-                seen.append((await asyncio.wait_for(anext(events), 0.001))["seq"])
+                seen.append((await asyncio.wait_for(anext(events), 0.001)).get("seq"))
             except TimeoutError:
                 given_up += 1
             except StopAsyncIteration:

@@ -138,8 +138,9 @@ def events_of(run: tidegate.Run) -> Iterator[Case]:
     for event in run:
         if event["kind"] == "step_retrying":
             at = datetime.datetime.fromisoformat(event["at"]).timestamp() * 1000
-            event["wait_ms"] = event["next_attempt_at"] - round(at)
-        yield event
+            yield {**event, "wait_ms": event["next_attempt_at"] - round(at)}
+        else:
+            yield dict(event)
 
 
 def see(run: tidegate.Run, wanted: Case) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers import PATIENCE, until
+from test_events import check
 
 import tidegate
 
@@ -98,6 +99,8 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         taken_back = run.outcome(PATIENCE)
         assert taken_back.status == "failed" and "not today" in (taken_back.steps["ship"].reason or "")
         assert {answers(port) for _ in range(8)} == {"v1"}
+        kinds = {kind.removeprefix("rollout/") for kind in check(list(run)) if kind.startswith("rollout/")}
+        assert {"started", "seen", "move_began", "move_done", "turned_back", "finished"} <= kinds
 
         again, ship = pipeline("v3", port, "manual")
         run = engine.start(again, key="v3")

@@ -1,5 +1,6 @@
 //! Time and chance as values: machines are handed both and read neither.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -210,6 +211,21 @@ impl SpanText {
     }
 }
 
+/// A span is written as [`SpanText`], so that both are one type to other languages.
+impl schemars::JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        SpanText::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        SpanText::schema_id()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        SpanText::json_schema(generator)
+    }
+}
+
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -218,7 +234,7 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Span, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
         Span::parse(&text).map_err(serde::de::Error::custom)
     }
 }

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._context import Context
-from ._engine import Engine, Event, Run
+from ._engine import Engine, Run
 from ._errors import (
     Busy,
     Cancelled,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from ._rollout import Absolute, Blackout, BlueGreen, Canary, Release, Revert, Sequential, Serve
     from ._watch import Transition, Watch
+    from .events import Event
 
 __all__ = [
     "Absolute",
@@ -172,6 +173,7 @@ _LATER = {
         "Serve",
     ),
     "_watch": ("Transition", "Watch"),
+    "events": ("Event",),
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _tidegate
 from ._core import END_WITHIN, Answer, Core, Durability, cancel_of, command_of, resolve_of
-from ._engine import BATCH, Event
+from ._engine import BATCH
 from ._errors import Cancelled
 from ._outcome import Outcome, RunRow, Service, Verified, outcome_from
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from . import _spec as spec
     from ._pipeline import Pipeline, Step
+    from .events import Event
 
 __all__ = ["AsyncEngine", "AsyncRun"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _tidegate
 from ._core import Answer
-from ._engine import BATCH, POLL, Event
+from ._engine import BATCH, POLL
 from ._errors import Cancelled
 from ._outcome import Outcome, RunRow, Service, StepOutcome, Verified, outcome_from
 from ._reader import Reader
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._pipeline import Step
+    from .events import Fact
 
 __all__ = ["AsyncReader"]
 
@@ -86,10 +87,10 @@ class AsyncReader:
         """Where every step stands now, by name."""
         return await asyncio.to_thread(self._reader.steps, run)
 
-    async def events(self, run: str, *, after: int = 0, follow: bool = True) -> AsyncIterator[Event]:
+    async def events(self, run: str, *, after: int = 0, follow: bool = True) -> AsyncIterator[Fact]:
         """The run's recorded events whose ``seq`` is greater than ``after``; see ``Reader.events``."""
         async for text in _texts(await self._follow(run, after), follow):
-            event: Event = json.loads(text)
+            event: Fact = json.loads(text)
             yield event
 
     async def lines(self, run: str, *, follow: bool = True) -> AsyncIterator[str]:

@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._pipeline import Pipeline, Step
+    from .events import Event
 
-__all__ = ["Engine", "Event", "Run"]
-
-Event = dict[str, Any]
-"""One event of a run: ``kind``, and what belongs to it. Durable ones have ``seq`` and ``at``; a line of output is
-``{"kind": "output", "step": ..., "attempt": ..., "stream": ..., "line": ...}``."""
+__all__ = ["Engine", "Run"]
 
 POLL = 0.1
 """Seconds of waiting between two looks at signals."""

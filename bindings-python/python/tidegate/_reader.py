@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _tidegate
 from ._core import Answer, cancel_of, command_of, resolve_of
-from ._engine import BATCH, POLL, Event
+from ._engine import BATCH, POLL
 from ._outcome import (
     Outcome,
     RunRow,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from . import _spec as spec
     from ._pipeline import Step
+    from .events import Fact
 
 __all__ = ["Reader"]
 
@@ -95,11 +96,11 @@ class Reader:
             pass
         return steps_from(follow.steps())
 
-    def events(self, run: str, *, after: int = 0, follow: bool = True) -> Iterator[Event]:
+    def events(self, run: str, *, after: int = 0, follow: bool = True) -> Iterator[Fact]:
         """The run's recorded events whose ``seq`` is greater than ``after``, as they become durable, until it has ended or
         stopped to ask; without ``follow`` those that there are now. Lines of output are not recorded, and so not here."""
         for text in self._texts(self._native.follow(run, after), follow):
-            event: Event = json.loads(text)
+            event: Fact = json.loads(text)
             yield event
 
     def lines(self, run: str, *, follow: bool = True) -> Iterator[str]:

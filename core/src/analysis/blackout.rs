@@ -4,12 +4,13 @@
 //! looks at readings of about a second, warm-up included, and stands outside alpha: it is a rule, not a test. Requests
 //! that clients left before an answer are bad ones here, on both sides: a release that hangs has no others.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Judge, SideCounts, WindowCounts};
 
 /// When the guard fires.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BlackoutRule {
     /// How many canary requests make a reading.
     pub requests: u64,

@@ -67,7 +67,7 @@ impl From<&Counts> for SideCounts {
 }
 
 /// The counts of one closed window: the integers from which all evidence is folded, as they stand in an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub struct WindowCounts {
     /// The release that is judged.
     pub canary: SideCounts,

@@ -1,12 +1,13 @@
 //! Evidence: what a judge has folded from the windows of a rollout.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{EProcess, SideCounts, WindowCounts};
 use crate::time::Span;
 
 /// What is held against a release: each metric has evidence of its own, and its part of alpha.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Of the requests with an answer, or that failed, the bad ones.

@@ -1,5 +1,6 @@
 //! Why: one sentence for people, and the numbers behind it for everything else.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Ending, Evidence, Form, Judge, Metric, SideCounts, Verdict};
@@ -17,7 +18,7 @@ pub struct Sides<'a> {
 }
 
 /// What a verdict holds under, to be told with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Assumption {
     /// The version is drawn at random for each request.
@@ -54,9 +55,10 @@ impl Assumption {
 
 /// A verdict with its numbers, as it stands in an event. Figures that went through logarithms are rounded to 4 digits
 /// and kept from 10^-15 to 10^15.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// `harm`, `safe`, `undecided`, `pass` or `inconclusive`.
+    #[schemars(extend("enum" = ["harm", "safe", "undecided", "pass", "inconclusive"]))]
     pub verdict: String,
     /// What the figures are of. Those of abandoned requests are told when they condemn: then `errors` in the counts
     /// are the abandoned ones of all `requests`.

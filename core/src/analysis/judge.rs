@@ -1,5 +1,6 @@
 //! The judge: parameters that stand in a rollout's start event, and what follows from evidence.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::evidence::{Account, Processes};
@@ -12,7 +13,8 @@ use crate::time::Span;
 
 /// A checked judge. It stands in the start event as it is, so that a later version with other grids folds the
 /// evidence of a running rollout as it was begun.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "JudgeTerms")]
 pub struct Judge {
     /// The version of the judge's rules.
     pub version: u32,
@@ -52,7 +54,7 @@ pub struct Judge {
 }
 
 /// How requests that clients left before an answer are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AbandonedRule {
     /// Their part of alpha, 0 to 1; the errors have the rest.
     pub part: f64,

@@ -16,7 +16,6 @@ use crate::error::{Result, panic_text};
 use crate::kernel::Report;
 use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
 use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
-use crate::process::Stream;
 use crate::secret::{Masker, Secret};
 use crate::time::Span;
 
@@ -116,8 +115,7 @@ impl Workshop {
         let mut file = LogFile::new(self.logs.as_deref(), &self.run, &start.step, start.attempt);
         while let Some(line) = lines.recv().await {
             file.line(&line.text).await;
-            let stream = if line.stream == Stream::Out { "stdout" } else { "stderr" };
-            self.log.output(&line.step, line.attempt, stream, &line.text);
+            self.log.output(line);
         }
         file.close().await;
     }

@@ -3,15 +3,48 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use crate::engine::Outcome;
 use crate::error::{Error, Kind, Result};
+use crate::pipeline::action::StepLine;
+use crate::process::Stream;
 use crate::report::Narrator;
 use crate::time::Time;
 
 /// Lines of output kept for an observer that is slow; older ones are dropped, and it is told how many.
 const OUTPUT_LINES: usize = 4_096;
+
+/// What observers are shown besides durable events, while it comes. It is recorded nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OutputEvent {
+    /// A step wrote a line.
+    Output {
+        /// The step.
+        step: String,
+        /// The attempt's number.
+        attempt: u32,
+        /// Where to.
+        stream: Stream,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A slow reader missed lines of output. Of durable events none is ever missed.
+    OutputMissed {
+        /// How many.
+        lines: u64,
+    },
+}
+
+impl OutputEvent {
+    fn text(&self) -> EventText {
+        // Texts and numbers can always be written.
+        serde_json::to_string(self).unwrap_or_default().into()
+    }
+}
 
 /// One thing that an observer is shown: a JSON object as text.
 pub type EventText = Arc<str>;
@@ -45,13 +78,12 @@ impl RunLog {
     }
 
     /// Shows a line of output to those who watch now.
-    pub(crate) fn output(&self, step: &str, attempt: u32, stream: &str, line: &str) {
+    pub(crate) fn output(&self, line: StepLine) {
         if self.output.receiver_count() > 0 {
-            let text = serde_json::json!({
-                "kind": "output", "step": step, "attempt": attempt, "stream": stream, "line": line
-            });
+            let StepLine { step, attempt, stream, text: line } = line;
+            let event = OutputEvent::Output { step, attempt, stream, line };
             // Nobody may be listening any more; that is no fault.
-            let _ = self.output.send(text.to_string().into());
+            let _ = self.output.send(event.text());
         }
     }
 
@@ -152,7 +184,7 @@ pub(super) fn event_text(seq: u64, at: Time, body: &[u8]) -> EventText {
 }
 
 fn missed(lines: u64) -> EventText {
-    format!("{{\"kind\":\"output_missed\",\"lines\":{lines}}}").into()
+    OutputEvent::OutputMissed { lines }.text()
 }
 
 /// A run as lines for people; see [`Narrator`].

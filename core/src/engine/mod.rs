@@ -14,7 +14,7 @@ mod start;
 
 pub use crate::kernel::{Command, StepAnswer};
 pub use handle::{Engine, Run, Start};
-pub use log::{EventText, Events, Lines};
+pub use log::{EventText, Events, Lines, OutputEvent};
 pub use open::EngineOptions;
 pub use outcome::{Outcome, Status, StepOutcome, StepStatus};
 pub use reader::Follow;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{ChildStderr, ChildStdout};
 
@@ -10,11 +12,13 @@ use tokio::process::{ChildStderr, ChildStdout};
 const CHUNK: usize = 8 * 1024;
 
 /// Where a line was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Stream {
     /// Standard output.
+    #[serde(rename = "stdout")]
     Out,
     /// Standard error.
+    #[serde(rename = "stderr")]
     Err,
 }
 

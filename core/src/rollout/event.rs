@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Layout, Move};
@@ -10,7 +11,8 @@ use crate::analysis::{Explanation, WindowCounts};
 use crate::service::{DesiredVersion, Observed, Outcome, Serving, Trouble};
 
 /// Everything that a rollout began with. What is written here is never computed again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RolloutStart")]
 pub struct Start {
     /// The run that the rollout belongs to.
     pub run: String,
@@ -39,8 +41,9 @@ pub struct Start {
 }
 
 /// Why a rollout turned back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RolloutCause")]
 pub enum Cause {
     /// Somebody aborted it.
     Abort,
@@ -61,7 +64,8 @@ pub enum Cause {
 }
 
 /// Why a rollout stands still until somebody says how to go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RolloutPause")]
 pub struct Pause {
     /// Who paused it; `None` when it paused itself.
     pub by: Option<String>,
@@ -70,7 +74,8 @@ pub struct Pause {
 }
 
 /// What a version looked like: the part of an observation that decisions rest on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "VersionSeen")]
 pub struct Sight {
     /// Processes that run, draining ones included.
     pub running: u32,
@@ -84,7 +89,8 @@ pub struct Sight {
 }
 
 /// What the world looked like.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "WorldSeen")]
 pub struct Seen {
     /// The generation in force.
     pub generation: u64,
@@ -142,7 +148,7 @@ impl Seen {
 }
 
 /// What happened in a rollout.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RolloutEvent {
     /// It began, and holds the service from here on.
@@ -206,6 +212,7 @@ pub enum RolloutEvent {
     /// The judge said something that the rollout acts on.
     Verdict {
         /// `harm`, `blackout`, `safe`, `pass` or `inconclusive`.
+        #[schemars(extend("enum" = ["harm", "blackout", "safe", "pass", "inconclusive"]))]
         verdict: String,
         /// With the evidence, in one sentence.
         sentence: String,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service::Weights;
@@ -14,7 +15,8 @@ use crate::time::Span;
 pub const FULL: u32 = 10_000;
 
 /// What is asked of the world, as far as plans change it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RolloutLayout")]
 pub struct Layout {
     /// Processes by version; a version with none is absent.
     pub sizes: BTreeMap<String, u32>,
@@ -47,8 +49,9 @@ impl Layout {
 }
 
 /// One move of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(rename = "RolloutMove")]
 pub enum Move {
     /// Gives a version this many processes. Inverse: the number before.
     Scale {
@@ -80,8 +83,9 @@ pub enum Move {
 }
 
 /// What a plan waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(rename = "RolloutGate")]
 pub enum Gate {
     /// So many processes of a version are ready.
     Health {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::plan::FULL;
@@ -16,7 +17,8 @@ use crate::time::{Span, SpanText};
 const MAX_STEPS: usize = 1_000;
 
 /// A checked rollout or revert, as the start event records it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RolloutTerms")]
 pub struct Terms {
     /// The service.
     pub service: String,
@@ -47,8 +49,9 @@ pub struct Terms {
 }
 
 /// A checked strategy; shares are in hundredths of a percent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(rename = "StrategyTerms")]
 pub enum Strategy {
     /// Traffic goes over in steps.
     Canary {

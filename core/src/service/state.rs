@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Desired, DesiredVersion, Measure, Weights};
 use crate::time::Span;
 
 /// How a rollout ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RolloutOutcome")]
 pub enum Outcome {
     /// The new version is the stable one.
     Promoted,
@@ -45,7 +47,7 @@ pub struct Claim {
 }
 
 /// The part of the desired state that belongs to the service as a whole and to no version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Serving {
     /// Where the proxy listens.
     pub listen: String,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::health::CheckSpec;
@@ -36,7 +37,7 @@ pub struct Desired {
 }
 
 /// One version's desired state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DesiredVersion {
     /// What to run.
     pub release: Release,
@@ -51,7 +52,7 @@ pub struct DesiredVersion {
 }
 
 /// How requests are counted into windows (see the guide on how a release is judged).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Measure {
     /// The length of a window. Windows also end when weights change.
     pub window: Span,
@@ -89,7 +90,7 @@ pub struct ObservedVersion {
 }
 
 /// Why an instance does not serve.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trouble {
     /// One sentence: `exited with code 3, 0.2 s after its start`.
     pub what: String,

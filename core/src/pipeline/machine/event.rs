@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,8 +12,9 @@ use crate::service;
 use crate::time::Time;
 
 /// A fact about a run. Steps are named, so that a journal can be read without the definition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(rename = "Fact")]
 pub enum Event {
     /// The run began.
     RunStarted {
@@ -156,7 +158,7 @@ pub enum Event {
 }
 
 /// What cut an attempt off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CutOff {
     /// Its outcome will never be known: the driver was killed, or its exit status was lost.
@@ -175,7 +177,7 @@ impl CutOff {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StepResult {
     /// It succeeded.
@@ -196,7 +198,7 @@ pub enum StepResult {
 }
 
 /// Why an attempt is stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StopWhy {
     /// The attempt took too long.
@@ -216,7 +218,7 @@ pub enum StopWhy {
 }
 
 /// Why an attempt failed. Texts come from outside and must be masked before they get here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepError {
     /// One sentence: `exited with code 3`.
     pub message: String,
@@ -258,8 +260,9 @@ impl fmt::Display for StopWhy {
 }
 
 /// What kind of failure ended an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(rename = "StepCause")]
 pub enum Cause {
     /// The command exited with a code other than 0.
     ExitCode {
@@ -298,7 +301,7 @@ pub enum Cause {
 }
 
 /// Why a step will not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SkipReason {
     /// A step that it waits for did not end as it must.
@@ -334,8 +337,9 @@ impl fmt::Display for SkipReason {
 }
 
 /// How a step ended, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "StepEnded")]
 pub enum Ended {
     /// It succeeded.
     Succeeded,
@@ -359,7 +363,7 @@ impl fmt::Display for Ended {
 }
 
 /// What a step that waits for an answer asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Question {
     /// It must not run twice, and nobody knows what became of its attempt.
@@ -388,8 +392,9 @@ impl fmt::Display for Question {
 }
 
 /// The answer to a question.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(rename = "StepAnswer")]
 pub enum Answer {
     /// It took effect, with this value.
     Done {
@@ -403,7 +408,7 @@ pub enum Answer {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
     /// No step failed that is not allowed to.

@@ -38,11 +38,19 @@ impl Calls {
 
     /// Answers a call: with a value as JSON text, or with an error's message and traceback. A second answer, or one
     /// that nobody waits for any more, changes nothing.
-    #[pyo3(signature = (id, value=None, error=None, detail=None, bad_value=false))]
-    fn finish(&self, id: u64, value: Option<&str>, error: Option<String>, detail: Option<String>, bad_value: bool) {
+    #[pyo3(signature = (id, value=None, error=None, detail=None, bad_value=false, permanent=false))]
+    fn finish(
+        &self,
+        id: u64,
+        value: Option<&str>,
+        error: Option<String>,
+        detail: Option<String>,
+        bad_value: bool,
+        permanent: bool,
+    ) {
         let cause = if bad_value { Cause::BadValue } else { Cause::Exception };
         let answer = match (value, error) {
-            (_, Some(message)) => Err(StepError { detail, ..StepError::new(cause, message) }),
+            (_, Some(message)) => Err(StepError { detail, permanent, ..StepError::new(cause, message) }),
             (value, None) => serde_json::from_str(value.unwrap_or("null"))
                 .map_err(|error| StepError::new(Cause::BadValue, format!("the value is not JSON: {error}"))),
         };

@@ -254,3 +254,24 @@ def test_the_type_of_awaitables_is_seen_through(engine: tidegate.Engine) -> None
     step = pipeline.step(later)
     assert engine.run(pipeline).value("later") == sys.platform
     assert step.name == "later"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_permanent_error_is_not_repeated(engine: tidegate.Engine, is_async: bool) -> None:
+    class Refused(tidegate.PermanentError):
+        pass
+
+    def fail(context: tidegate.Context) -> None:
+        raise Refused("no such branch")
+
+    async def fail_later(context: tidegate.Context) -> None:
+        raise Refused("no such branch")
+
+    pipeline = tidegate.Pipeline("p")
+    pipeline.step(fail_later if is_async else fail, name="push", retry=tidegate.Retry(attempts=3, initial="1ms"))
+    run = engine.start(pipeline)
+    step = run.outcome().steps["push"]
+    assert (step.status, step.attempts) == ("failed", 1)
+    assert "Refused: no such branch" in (step.reason or "") and "fail" in (step.detail or "")
+    (ended,) = [event for event in run if event["kind"] == "step_finished"]
+    assert ended["result"]["kind"] == "failed" and ended["result"]["error"].get("permanent") is True

@@ -32,6 +32,7 @@ from ._errors import (
     IoError,
     NeedsAnswer,
     NotFound,
+    PermanentError,
     TidegateError,
     Unsupported,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "NotFound",
     "Outcome",
     "Outliers",
+    "PermanentError",
     "Pipeline",
     "Reader",
     "Release",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _tidegate
+from ._errors import PermanentError
 from ._values import ValueFault
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ class _Call:
         elif isinstance(error, ValueFault):
             self._bridge.calls.finish(self._number, None, str(error), None, True)
         else:
-            self._bridge.calls.finish(self._number, None, summary(error), detail(error))
+            permanent = isinstance(error, PermanentError)
+            self._bridge.calls.finish(self._number, None, summary(error), detail(error), permanent=permanent)
 
 
 def summary(error: BaseException) -> str:

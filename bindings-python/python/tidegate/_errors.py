@@ -17,9 +17,15 @@ __all__ = [
     "IoError",
     "NeedsAnswer",
     "NotFound",
+    "PermanentError",
     "TidegateError",
     "Unsupported",
 ]
+
+
+class PermanentError(Exception):
+    """What another attempt would only repeat: raised by a step's function, it fails the step at once, whatever the step's
+    ``retry``."""
 
 
 class Fault(TypedDict):

@@ -40,6 +40,7 @@ class Calls:
         error: str | None = None,
         detail: str | None = None,
         bad_value: bool = False,
+        permanent: bool = False,
     ) -> None: ...
 
 @final

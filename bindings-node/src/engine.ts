@@ -6,7 +6,7 @@ import { cancelOnCtrlC } from './interrupt.js'
 import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
 import type { Pipeline } from './pipeline.js'
-import { RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified } from './records.js'
+import { RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
 import { Run, somebody } from './run.js'
 import { encode } from './values.js'
 
@@ -123,7 +123,7 @@ export class Engine {
 
   /** Checks the whole journal. Damage is a result, not an error. */
   async verify(): Promise<Verified> {
-    return JSON.parse(unwrap(await this.#native.verify())) as Verified
+    return verifiedFrom(unwrap(await this.#native.verify()))
   }
 
   /** Removes the events of a run that has ended; what remains still verifies. */

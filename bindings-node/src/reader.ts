@@ -5,7 +5,7 @@ import { fromCore } from './convert.js'
 import type { Fact } from './events.js'
 import { native, type NativeFollow, type NativeReader, unwrap } from './native.js'
 import { Outcome, type StepOutcome } from './outcome.js'
-import { eventFrom, RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified } from './records.js'
+import { eventFrom, RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
 import { cancelOf, commandOf, resolveOf, type Saying, type StepAnswer } from './run.js'
 import type * as spec from './spec.js'
 import type { Step } from './step.js'
@@ -110,7 +110,7 @@ export class Reader {
 
   /** Checks the whole journal. Damage is a result, not an error. */
   async verify(): Promise<Verified> {
-    return JSON.parse(unwrap(await this.#native.verify())) as Verified
+    return verifiedFrom(unwrap(await this.#native.verify()))
   }
 
   /** Cancels a run; see `Run.cancel`. */

@@ -32,7 +32,7 @@ export interface ServiceState {
   readonly kept: readonly string[]
   /** Processes by version, as last asked for. */
   readonly sizes: Readonly<Record<string, number>>
-  /** Shares of traffic in hundredths of a percent, by version, as last asked for. */
+  /** Percent of the traffic by version, as last asked for. */
   readonly weights: Readonly<Record<string, number>>
   /** The rollout that holds the service. */
   readonly claim: { readonly run: string; readonly step: string; readonly version: string } | null
@@ -59,6 +59,8 @@ export interface Verified {
   }[]
   /** How much more is wrong than is listed. */
   readonly unlisted: number
+  /** Whether nothing is wrong. */
+  readonly isSound: boolean
 }
 
 /** Runs as the native part hands them over. */
@@ -79,8 +81,20 @@ export function eventFrom(text: string): RunEvent {
   return fromCore<RunEvent>('Fact', JSON.parse(text) as object, holds)
 }
 
+/** What a check found as the native part hands it over. */
+export function verifiedFrom(text: string): Verified {
+  const found = JSON.parse(text) as Omit<Verified, 'isSound'>
+  return { ...found, isSound: found.damages.length === 0 }
+}
+
 /** A service as the native part hands it over. */
 export function serviceFrom(text: string): ServiceState | null {
-  const state = JSON.parse(text) as object | null
-  return state === null ? null : fromCore<ServiceState>('ServiceState', state, {})
+  const told = JSON.parse(text) as object | null
+  if (told === null) {
+    return null
+  }
+  const state = fromCore<ServiceState>('ServiceState', told, {})
+  // The core counts in hundredths of a percent.
+  const shares = Object.entries(state.weights).map(([version, share]) => [version, share / 100])
+  return { ...state, weights: Object.fromEntries(shares) as Record<string, number> }
 }

@@ -52,7 +52,11 @@ test('events of a rollout are of their types', async (t) => {
   const p = new Pipeline('p')
   const release = p.step('release', () => ({ version: 'v1', command: [process.execPath, '-e', program] }))
   p.rollout('ship', blueGreen('shop', { serve, bake: '200ms', keepOld: '0s', progressDeadline: '30s' }), { release })
-  const seen = await within(all(await e.start(p)), 'the rollout').finally(() => e.removeService('shop'))
+  const run = await e.start(p)
+  const [seen, service] = await within(all(run), 'the rollout')
+    .then(async (events) => [events, await e.service('shop')])
+    .finally(() => e.removeService('shop'))
+  assert.deepEqual([service.stable, service.weights], ['v1', { v1: 100 }])
   assert.equal(seen.at(-1).outcome, 'succeeded')
   assert.deepEqual(await faults(seen), [])
   const { start } = seen.find((event) => event.kind === 'rollout' && event.event.kind === 'started').event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import math
@@ -105,7 +106,7 @@ def test_a_judge_says_the_verdict_and_when() -> None:
     third = judged[2]
     assert (third.after, third.follows, third.left_out) == ("30s", "roll_back", False)
     assert third.errors.harm_bound == pytest.approx(math.log(100 / 0.9))
-    assert third.abandoned == tidegate.MetricEvidence(0, 0, pytest.approx(math.log(1_000)), None)
+    assert dataclasses.astuple(third.abandoned) == (0, 0, pytest.approx(math.log(1_000)), None)
     assert (third.so_far.metric, third.errors.log_safe) == ("errors", None)
     assert third.so_far.sentence == (
         "errors: 9 of 300 on v2 (3 %) against 0 of 2,700 on v1 (0 %);"

@@ -77,6 +77,9 @@ test('a changed definition is a conflict that says what changed', async (t) => {
     return true
   })
   const taken = await after.start(define('1'), { key: 'k' })
+  // While it is driven, too.
+  await assert.rejects(after.start(define('2'), { key: 'k' }), (error) => error.kind === 'conflict')
+  assert.equal((await after.start(define('1'), { key: 'k' })).id, taken.id)
   await taken.cancel()
   assert.equal((await taken.outcome()).status, 'cancelled')
 })

@@ -173,3 +173,19 @@ def test_a_changed_definition_is_a_conflict_that_says_what_changed(child: Child,
     changed.shell("build", "echo other", output="text")
     with tidegate.Engine(journal) as engine, pytest.raises(tidegate.Conflict, match="build"):
         engine.run(changed, key="v1")
+
+
+def test_a_run_under_way_is_joined_with_its_own_definition_only(journal: Path) -> None:
+    def waits(seconds: str) -> tidegate.Pipeline:
+        pipeline = tidegate.Pipeline("p")
+        pipeline.command("wait", ["sleep", seconds])
+        return pipeline
+
+    with tidegate.Engine(journal) as engine:
+        run = engine.start(waits("600"), key="k")
+        with pytest.raises(tidegate.Conflict, match="has changed since the run started"):
+            engine.start(waits("601"), key="k")
+        joined = engine.start(waits("600"), key="k")
+        assert joined.id == run.id
+        joined.cancel()
+        assert run.outcome(PATIENCE).status == "cancelled"

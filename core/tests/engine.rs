@@ -132,6 +132,26 @@ async fn a_command_to_a_run_that_has_ended_says_how_it_runs_again() {
     engine.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_run_under_way_is_joined_with_its_own_definition_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let waits = |what: &str| {
+        let mut p = Pipeline::new("p");
+        let _ = p.command("wait", ["sleep", what]);
+        p
+    };
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&waits("600")).key("k").start().await.unwrap();
+    let error = engine.run(&waits("601")).key("k").start().await.unwrap_err();
+    assert_eq!(error.kind(), tidegate::error::Kind::Conflict);
+    assert!(error.message().contains("the pipeline has changed since the run started"), "{error}");
+    let joined = engine.run(&waits("600")).key("k").start().await.unwrap();
+    assert_eq!(joined.id(), run.id());
+    joined.cancel("ann", "enough").await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().status, Status::Cancelled);
+    engine.close().await.unwrap();
+}
+
 /// Another driver may take it up, or nobody: this one does not have it.
 #[tokio::test]
 async fn a_command_to_a_run_that_nobody_took_up_says_so() {

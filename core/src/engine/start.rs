@@ -96,6 +96,9 @@ impl Driver {
         if let Some(driven) = self.runs.get(&run) {
             let log = Arc::clone(&driven.shop.log);
             self.kernel.check_params(&run, &hash)?;
+            if let Some(known) = self.kernel.run(&run).and_then(|state| state.run()) {
+                known.check_definition(&begin.spec)?;
+            }
             return Ok(Begun { run, log });
         }
         let log = Arc::new(RunLog::new());

@@ -74,13 +74,16 @@ export interface RolloutOptions {
 export interface CanaryOptions extends RolloutOptions {
   /** Percent of the traffic in each step, rising; 100 may be the last. */
   readonly steps: readonly number[]
-  /** How long each step is watched. */
+  /** How long each step is watched; where it is judged, at least the judge's warm-up and one of its windows. */
   readonly bake: Duration
 }
 
 /** Blue-green: the new version comes up in full beside the old one and gets all traffic at once. */
 export interface BlueGreenOptions extends RolloutOptions {
-  /** How long it is watched before it is promoted, with the old one warm; not at all by default. */
+  /**
+   * How long it is watched before it is promoted, with the old one warm; not at all by default. Where it is judged, at
+   * least the judge's warm-up and one of its windows.
+   */
   readonly bake?: Duration
 }
 

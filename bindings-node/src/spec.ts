@@ -732,7 +732,7 @@ export type StepStatus = 'waiting' | 'running' | 'asking' | 'succeeded' | 'faile
 /** Traffic goes over in steps, with a bake after each. */
 export interface StrategySpecCanary {
   kind: 'canary'
-  /** How long each step is watched. */
+  /** How long each step is watched; where it is judged, at least the judge's warm-up and one of its windows. */
   bake: SpanText
   /** Percent of the traffic in each step, rising; 100 may be the last. */
   steps: number[]
@@ -744,7 +744,10 @@ export interface StrategySpecCanary {
  */
 export interface StrategySpecBlueGreen {
   kind: 'blue_green'
-  /** How long it is watched before it is promoted, with the old one warm; not at all by default. */
+  /**
+   * How long it is watched before it is promoted, with the old one warm; not at all by default. Where it is
+   * judged, at least the judge's warm-up and one of its windows.
+   */
   bake?: SpanText | null
 }
 

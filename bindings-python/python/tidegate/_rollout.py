@@ -186,7 +186,7 @@ class Canary(_Rollout):
     steps: Sequence[float]
     """Percent of the traffic in each step, rising; 100 may be the last."""
     bake: Duration
-    """How long each step is watched."""
+    """How long each step is watched; where it is judged, at least the judge's warm-up and one of its windows."""
 
     def _strategy(self) -> spec.StrategySpecCanary:
         return {"kind": "canary", "steps": list(self.steps), "bake": plain(self.bake)}
@@ -197,7 +197,8 @@ class BlueGreen(_Rollout):
     """The new version comes up in full beside the old one and gets all traffic at once."""
 
     bake: Duration | None = None
-    """How long it is watched before it is promoted, with the old one warm; not at all by default."""
+    """How long it is watched before it is promoted, with the old one warm; not at all by default. Where it is judged, at
+    least the judge's warm-up and one of its windows."""
 
     def _strategy(self) -> spec.StrategySpecBlueGreen:
         return {"kind": "blue_green", "bake": plain(self.bake)}

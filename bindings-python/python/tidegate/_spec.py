@@ -834,7 +834,7 @@ class StrategySpecCanary(TypedDict):
 
     kind: Literal["canary"]
     bake: SpanText
-    """How long each step is watched."""
+    """How long each step is watched; where it is judged, at least the judge's warm-up and one of its windows."""
     steps: list[float]
     """Percent of the traffic in each step, rising; 100 may be the last."""
 
@@ -846,7 +846,9 @@ class StrategySpecBlueGreen(TypedDict):
 
     kind: Literal["blue_green"]
     bake: NotRequired[SpanText | None]
-    """How long it is watched before it is promoted, with the old one warm; not at all by default."""
+    """How long it is watched before it is promoted, with the old one warm; not at all by default. Where it is
+    judged, at least the judge's warm-up and one of its windows.
+    """
 
 
 class Tally(TypedDict):

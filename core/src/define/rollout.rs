@@ -32,7 +32,8 @@ pub struct Promoted {
 pub struct Rollout(RolloutSpec);
 
 impl Rollout {
-    /// Traffic goes over in steps of rising percent, each watched for `bake`; then to all.
+    /// Traffic goes over in steps of rising percent, each watched for `bake`; then to all. Where a step is judged, the bake is at
+    /// least the judge's warm-up and one of its windows: 20 seconds, unless it is told other ones.
     pub fn canary(
         service: impl Into<String>,
         steps: impl IntoIterator<Item = f64>,

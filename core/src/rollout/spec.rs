@@ -47,13 +47,14 @@ pub enum StrategySpec {
     Canary {
         /// Percent of the traffic in each step, rising; 100 may be the last.
         steps: Vec<f64>,
-        /// How long each step is watched.
+        /// How long each step is watched; where it is judged, at least the judge's warm-up and one of its windows.
         bake: SpanText,
     },
     /// The new version comes up in full beside the old one and gets all traffic at once. The old one then gets no
     /// requests to compare with: only the absolute form of a judge, and its blackout guard, have a say.
     BlueGreen {
-        /// How long it is watched before it is promoted, with the old one warm; not at all by default.
+        /// How long it is watched before it is promoted, with the old one warm; not at all by default. Where it is
+        /// judged, at least the judge's warm-up and one of its windows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bake: Option<SpanText>,
     },

@@ -97,12 +97,13 @@ impl RolloutSpec {
         if let Some(judge) = &self.judge {
             let judge = judge.check(&format!("{pointer}/judge"), faults);
             terms.serving.measure = Measure { window: judge.window, warmup: judge.warmup };
-            // A bake that ends before the first window has closed could never be judged.
-            if matches!(terms.strategy, Strategy::Canary { bake, .. } if bake < judge.window) {
-                let message = format!("must be at least one window of the judge: {}", judge.window);
+            let least = Span(judge.warmup.0.saturating_add(judge.window.0));
+            terms.judge = Some(judge);
+            // Instances that have just come up are not judged, so that no window might have closed by then.
+            if terms.judged_bake().is_some_and(|bake| bake < least) {
+                let message = format!("must be at least the judge's warm-up and one of its windows: {least}");
                 fault_once(format!("{pointer}/strategy/bake"), &message, faults);
             }
-            terms.judge = Some(judge);
         }
         terms
     }
@@ -142,6 +143,15 @@ impl Terms {
     /// absolute one need requests on both sides.
     pub fn judges_at(&self, share: u32) -> bool {
         self.judge.as_ref().is_some_and(|judge| share < FULL || matches!(judge.form, Form::Absolute { .. }))
+    }
+
+    /// How long the judge has in each step that it judges; `None` where it judges none.
+    fn judged_bake(&self) -> Option<Span> {
+        match &self.strategy {
+            Strategy::Canary { steps, bake } => steps.iter().any(|share| self.judges_at(*share)).then_some(*bake),
+            Strategy::BlueGreen { bake } => self.judges_at(FULL).then_some(*bake),
+            Strategy::Revert => None,
+        }
     }
 
     /// What is needed to start the new version.
@@ -298,12 +308,28 @@ mod tests {
     }
 
     #[test]
-    fn a_bake_that_no_window_fits_in_is_a_fault() {
-        let (_, faults) = check(
-            r#"{"service": "shop", "serve": {"listen": "[::1]:0", "replicas": 1}, "judge": {},
-                "strategy": {"kind": "canary", "steps": [], "bake": "9s"}}"#,
-        );
-        assert_eq!(faults, ["/strategy/steps", "/strategy/bake"]);
+    fn a_bake_that_no_window_fits_in_after_the_warm_up_is_a_fault_where_it_is_judged() {
+        let faults = |judge: &str, strategy: &str| {
+            let serve = r#"{"listen": "[::1]:0", "replicas": 1}"#;
+            check(&format!(
+                r#"{{"service": "shop", "serve": {serve}, "judge": {judge}, "strategy": {{"kind": {strategy}}}}}"#
+            ))
+            .1
+        };
+        let canary = |steps: &str, bake: &str| format!(r#""canary", "steps": {steps}, "bake": "{bake}""#);
+        let bake = ["/strategy/bake"];
+        assert_eq!(faults("{}", &canary("[5, 50]", "19s")), bake);
+        assert!(faults("{}", &canary("[5, 50]", "20s")).is_empty());
+        assert_eq!(faults(r#"{"warmup": "1m", "window": "20s"}"#, &canary("[50]", "79s")), bake);
+        assert!(faults(r#"{"warmup": "0s"}"#, &canary("[50]", "10s")).is_empty());
+        assert_eq!(faults("{}", &canary("[50]", "soon")), bake, "one fault, not two");
+        // With all traffic on the new version there is nothing to compare with, and only a pause.
+        assert!(faults("{}", &canary("[100]", "1s")).is_empty());
+        assert!(faults("{}", r#""blue_green""#).is_empty());
+        let absolute = r#"{"form": {"kind": "absolute", "objective": 0.01}}"#;
+        assert_eq!(faults(absolute, &canary("[100]", "19s")), bake);
+        assert_eq!(faults(absolute, r#""blue_green""#), bake);
+        assert!(faults(absolute, r#""blue_green", "bake": "20s""#).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use serde::Deserialize;
-use tidegate::journal::Durability;
+use tidegate::journal::{Durability, RUNS_LISTED};
 use tidegate::pipeline::PipelineSpec;
 use tidegate::supervisor::Launcher;
 use tidegate::{Command, EngineOptions, Error, Functions, Kind, Secret};
@@ -212,8 +212,10 @@ impl NativeEngine {
 
     /// Resolves to the latest runs.
     #[napi]
-    pub fn runs<'env>(&self, env: &'env Env, limit: u32) -> napi::Result<Object<'env>> {
-        self.ask(env, move |engine| async move { text(&engine.runs(limit as usize).await?) })
+    pub fn runs<'env>(&self, env: &'env Env, limit: Option<u32>) -> napi::Result<Object<'env>> {
+        self.ask(env, move |engine| async move {
+            text(&engine.runs(limit.map_or(RUNS_LISTED, |limit| limit as usize)).await?)
+        })
     }
 
     /// Resolves to what is known of a service; `null` when nothing is.

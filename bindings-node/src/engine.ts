@@ -6,7 +6,7 @@ import { cancelOnCtrlC } from './interrupt.js'
 import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
 import type { Pipeline } from './pipeline.js'
-import { RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
+import { type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
 import { Run, somebody } from './run.js'
 import { encode } from './values.js'
 
@@ -104,7 +104,7 @@ export class Engine {
 
   /** The latest runs, newest first; 100 of them by default. */
   async runs(options: { readonly limit?: number } = {}): Promise<RunRow[]> {
-    return runsFrom(unwrap(await this.#native.runs(options.limit ?? RUNS)))
+    return runsFrom(unwrap(await this.#native.runs(options.limit)))
   }
 
   /** What is known of a service; `null` when nothing is. */

@@ -39,7 +39,7 @@ export interface NativeEngine {
   ): Promise<Answer<NativeRun>>
   finish(id: number, reply: string): void
   send(run: string, command: string): Promise<Answer<string>>
-  runs(limit: number): Promise<Answer<string>>
+  runs(limit?: number): Promise<Answer<string>>
   service(name: string): Promise<Answer<string>>
   removeService(name: string): Promise<Answer<string>>
   verify(): Promise<Answer<string>>
@@ -49,7 +49,7 @@ export interface NativeEngine {
 
 /** A journal that is read. */
 export interface NativeReader {
-  runs(limit: number): Promise<Answer<string>>
+  runs(limit?: number): Promise<Answer<string>>
   findRun(pipeline: string, key: string): Promise<Answer<string>>
   services(): Promise<Answer<string>>
   service(name: string): Promise<Answer<string>>

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
+use tidegate::journal::RUNS_LISTED;
 use tidegate::report::Narrator;
 use tidegate::{Command, Error, Kind, Reader, Result};
 
@@ -67,8 +68,8 @@ pub(crate) fn open_reader<'env>(env: &'env Env, path: String) -> napi::Result<Ob
 impl NativeReader {
     /// Resolves to the latest runs.
     #[napi]
-    pub fn runs<'env>(&self, env: &'env Env, limit: u32) -> napi::Result<Object<'env>> {
-        self.shared.ask(env, move |reader| text(&reader.runs(limit as usize)?))
+    pub fn runs<'env>(&self, env: &'env Env, limit: Option<u32>) -> napi::Result<Object<'env>> {
+        self.shared.ask(env, move |reader| text(&reader.runs(limit.map_or(RUNS_LISTED, |limit| limit as usize))?))
     }
 
     /// Resolves to the id of the run of a pipeline with a key; `null` when there is none.

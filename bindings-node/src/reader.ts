@@ -5,7 +5,7 @@ import { fromCore } from './convert.js'
 import type { Fact } from './events.js'
 import { native, type NativeFollow, type NativeReader, unwrap } from './native.js'
 import { Outcome, type StepOutcome } from './outcome.js'
-import { eventFrom, RUNS, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
+import { eventFrom, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
 import { cancelOf, commandOf, resolveOf, type Saying, type StepAnswer } from './run.js'
 import type * as spec from './spec.js'
 import type { Step } from './step.js'
@@ -52,7 +52,7 @@ export class Reader {
 
   /** The latest runs, newest first; 100 of them by default. */
   async runs(options: { readonly limit?: number } = {}): Promise<RunRow[]> {
-    return runsFrom(unwrap(await this.#native.runs(options.limit ?? RUNS)))
+    return runsFrom(unwrap(await this.#native.runs(options.limit)))
   }
 
   /** The id of the run of a pipeline with a key; `null` when there is none. */

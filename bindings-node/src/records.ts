@@ -3,9 +3,6 @@
 import { fromCore } from './convert.js'
 import { holds, type RunEvent } from './events.js'
 
-/** How many runs are listed by default. */
-export const RUNS = 100
-
 /** A run in the journal. */
 export interface RunRow {
   /** The run's id. */

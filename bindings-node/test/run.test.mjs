@@ -186,6 +186,16 @@ test('the journal can be listed, checked and pruned', async (t) => {
   await assert.rejects(e.prune('nowhere'), (error) => error.kind === 'not_found')
 })
 
+test('100 runs are listed unless more are asked for', async (t) => {
+  const { engine: e } = await engine(t, { durability: 'memory' })
+  const p = new Pipeline('p')
+  p.step('a', () => 1)
+  for (let i = 0; i < 101; i++) {
+    await e.run(p, { key: `${i}` })
+  }
+  assert.deepEqual([(await e.runs()).length, (await e.runs({ limit: 200 })).length], [100, 101])
+})
+
 test('what is known of a run is told when the engine is closed, too', async (t) => {
   const { engine: e } = await engine(t)
   const p = new Pipeline('p')

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use serde::Deserialize;
-use tidegate::journal::Durability;
+use tidegate::journal::{Durability, RUNS_LISTED};
 use tidegate::pipeline::PipelineSpec;
 use tidegate::supervisor::Launcher;
 use tidegate::{Command, EngineOptions, Error, Functions, Kind, Outcome, Result, Secret};
@@ -111,8 +111,9 @@ impl Engine {
     }
 
     /// The latest runs as JSON.
-    fn runs(&self, py: Python<'_>, limit: usize) -> PyResult<String> {
-        detached(py, || json(&wait(self.engine()?.runs(limit))?))
+    #[pyo3(signature = (limit=None))]
+    fn runs(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<String> {
+        detached(py, || json(&wait(self.engine()?.runs(limit.unwrap_or(RUNS_LISTED)))?))
     }
 
     /// A service as JSON; `null` when nothing is known of it.

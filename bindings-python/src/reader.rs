@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use tidegate::journal::StreamId;
+use tidegate::journal::{RUNS_LISTED, StreamId};
 use tidegate::{Command, Error, Kind, Result};
 
 use crate::error::{detached, json, parse};
@@ -57,8 +57,9 @@ impl Reader {
     }
 
     /// The latest runs as JSON.
-    fn runs(&self, py: Python<'_>, limit: usize) -> PyResult<String> {
-        detached(py, || json(&self.shared.with(|reader| reader.runs(limit))?))
+    #[pyo3(signature = (limit=None))]
+    fn runs(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<String> {
+        detached(py, || json(&self.shared.with(|reader| reader.runs(limit.unwrap_or(RUNS_LISTED)))?))
     }
 
     /// The id of the run of a pipeline with a key.

@@ -245,3 +245,11 @@ def test_things_show_what_they_are(engine: tidegate.Engine) -> None:
     assert repr(engine) == "Engine('unused.db', open)"
     assert repr(run) == f"Run({run.id!r})"
     assert repr(outcome) == f"Outcome(succeeded, run={run.id!r}, key='k', steps={{c: succeeded}})"
+
+
+def test_100_runs_are_listed_unless_more_are_asked_for(engine: tidegate.Engine) -> None:
+    pipeline = tidegate.Pipeline("p")
+    pipeline.step(lambda context: None, name="a")
+    for i in range(101):
+        engine.run(pipeline, key=str(i))
+    assert (len(engine.runs()), len(engine.runs(200))) == (100, 101)

@@ -120,8 +120,8 @@ class AsyncEngine:
         native = await asyncio.to_thread(self._core.start, pipeline, key, params, rerun_failed, loop, context)
         return AsyncRun(self, native)
 
-    async def runs(self, limit: int = 50) -> list[RunRow]:
-        """The latest runs, newest first."""
+    async def runs(self, limit: int | None = None) -> list[RunRow]:
+        """The latest runs, newest first; 100 of them by default."""
         return await asyncio.to_thread(self._core.runs, limit)
 
     async def service(self, name: str) -> Service | None:

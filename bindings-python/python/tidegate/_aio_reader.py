@@ -66,8 +66,8 @@ class AsyncReader:
             raise Cancelled(f"the reader is not open\n  help: {help}", help=help)
         return self._opened
 
-    async def runs(self, limit: int = 50) -> list[RunRow]:
-        """The latest runs, newest first."""
+    async def runs(self, limit: int | None = None) -> list[RunRow]:
+        """The latest runs, newest first; 100 of them by default."""
         return await asyncio.to_thread(self._reader.runs, limit)
 
     async def find_run(self, pipeline: str, key: str) -> str | None:

@@ -78,7 +78,7 @@ class Core:
         """Sends a command to a run."""
         self.native.send(run, json.dumps(command))
 
-    def runs(self, limit: int) -> list[RunRow]:
+    def runs(self, limit: int | None) -> list[RunRow]:
         """The latest runs."""
         return runs_from(self.native.runs(limit))
 

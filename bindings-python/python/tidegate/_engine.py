@@ -83,8 +83,8 @@ class Engine:
         native = self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context())
         return Run(self, native)
 
-    def runs(self, limit: int = 50) -> list[RunRow]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int | None = None) -> list[RunRow]:
+        """The latest runs, newest first; 100 of them by default."""
         return self._core.runs(limit)
 
     def service(self, name: str) -> Service | None:

@@ -69,8 +69,8 @@ class Reader:
     def __repr__(self) -> str:
         return f"Reader({self._path!r})"
 
-    def runs(self, limit: int = 50) -> list[RunRow]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int | None = None) -> list[RunRow]:
+        """The latest runs, newest first; 100 of them by default."""
         return runs_from(self._native.runs(limit))
 
     def find_run(self, pipeline: str, key: str) -> str | None:

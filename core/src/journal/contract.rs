@@ -21,6 +21,9 @@ pub enum Durability {
     Memory,
 }
 
+/// How many runs are listed when nobody says how many.
+pub const RUNS_LISTED: usize = 100;
+
 /// A durable log of events, driven by one owner on one thread.
 ///
 /// All calls block. Errors common to all: [`Kind::Busy`](crate::error::Kind::Busy) when a later driver has fenced this
@@ -49,7 +52,7 @@ pub trait Journal: Send + Debug {
     /// The run of a pipeline with a key.
     fn find_run(&self, pipeline: &str, key: &str) -> Result<Option<StreamId>>;
 
-    /// The latest runs, newest first, at most `limit`.
+    /// The latest runs, newest first, at most `limit`; see [`RUNS_LISTED`].
     fn runs(&self, limit: usize) -> Result<Vec<RunRow>>;
 
     /// The runs that are not finished, oldest first: what a driver takes up again.

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use event::MAX_BATCH_EVENTS;
 
 pub use chain::{Digest, Hasher};
-pub use contract::{Durability, Journal};
+pub use contract::{Durability, Journal, RUNS_LISTED};
 pub use event::{
     Append, InboxItem, MAX_BATCH_BYTES, MAX_BODY, MAX_COMMAND, MAX_WAITING, Record, RunIndex, RunRow, Stored,
 };

@@ -61,7 +61,7 @@ def answers(port: int) -> str | None:
         return None
 
 
-def pipeline(version: str, port: int, promote: str = "auto") -> tuple[tidegate.Pipeline, tidegate.Step[object]]:
+def pipeline(version: str, port: int, promote: str = "auto") -> tuple[tidegate.Pipeline, tidegate.Step[tidegate.Promoted]]:
     release = tidegate.Pipeline("release")
 
     @release.step
@@ -84,7 +84,9 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
     with tidegate.Engine(journal) as engine:
         first, shipped = pipeline("v1", port)
         outcome = engine.run(first, key="v1").ok()
-        assert outcome.value("ship")["version"] == "v1" and shipped.name == "ship"
+        promotion = outcome.value(shipped)
+        assert (promotion.outcome, promotion.version) == ("promoted", "v1") and promotion.reason
+        assert outcome.value("ship")["version"] == "v1"
     # The service goes on without an engine.
     assert answers(port) == "v1"
     with tidegate.Engine(journal) as engine:
@@ -113,14 +115,14 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         assert service.last is not None and service.last[:2] == ("v3", "promoted")
 
         back = tidegate.Pipeline("back")
-        back.revert("revert", tidegate.Revert("shop", to="v1", keep_old="0s"))
-        engine.run(back, key="v3 to v1").ok()
+        reverted = back.revert("revert", tidegate.Revert("shop", to="v1", keep_old="0s"))
+        assert engine.run(back, key="v3 to v1").ok().value(reverted).version == "v1"
         assert answers(port) == "v1"
         engine.remove_service("shop")
         until(lambda: answers(port) is None)
 
 
-def promoted(run: tidegate.Run, step: tidegate.Step[object]) -> bool:
+def promoted(run: tidegate.Run, step: tidegate.Step[tidegate.Promoted]) -> bool:
     """Says that it may be promoted, and whether that was the end of it."""
     try:
         run.promote(step, "looks good", by="tester")

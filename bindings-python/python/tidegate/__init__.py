@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         Tally,
         WindowRecord,
     )
-    from ._rollout import Absolute, Blackout, BlueGreen, Canary, Release, Revert, Sequential, Serve
+    from ._rollout import Absolute, Blackout, BlueGreen, Canary, Promoted, Release, Revert, Sequential, Serve
     from ._watch import Transition, Watch
     from .events import Event
 
@@ -101,6 +101,7 @@ __all__ = [
     "Outliers",
     "PermanentError",
     "Pipeline",
+    "Promoted",
     "Reader",
     "Release",
     "Result",
@@ -169,6 +170,7 @@ _LATER = {
         "Blackout",
         "BlueGreen",
         "Canary",
+        "Promoted",
         "Release",
         "Revert",
         "Sequential",

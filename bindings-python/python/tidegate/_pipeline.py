@@ -13,7 +13,7 @@ from ._to_spec import Duration, duration, fields_of
 
 if TYPE_CHECKING:
     from . import _spec as spec
-    from ._rollout import BlueGreen, Canary, Release, Revert
+    from ._rollout import BlueGreen, Canary, Promoted, Release, Revert
 
 __all__ = ["CommandOptions", "Pipeline", "Retry", "Secret", "Step", "StepOptions", "When"]
 
@@ -262,20 +262,20 @@ class Pipeline:
         *,
         release: Step[Release] | Release,
         **options: Unpack[StepOptions],
-    ) -> Step[Any]:
+    ) -> Step[Promoted]:
         """A step that ships a release of a service, move by move; it succeeds when that is promoted.
 
         ``release`` is what is shipped, or the step that returns it.
         """
         action: spec.ActionSpecRollout = {"kind": "rollout", "rollout": strategy.to_spec()}
         if isinstance(release, Step):
-            return self._add(name, action, options, [release.name])
+            return self._add(name, action, options, [release.name], returns=_promoted())
         action["release"] = release.to_spec()
-        return self._add(name, action, options)
+        return self._add(name, action, options, returns=_promoted())
 
-    def revert(self, name: str, revert: Revert, **options: Unpack[StepOptions]) -> Step[Any]:
+    def revert(self, name: str, revert: Revert, **options: Unpack[StepOptions]) -> Step[Promoted]:
         """A step that takes a service back to a version that was stable before."""
-        return self._add(name, {"kind": "revert", "revert": revert.to_spec()}, options)
+        return self._add(name, {"kind": "revert", "revert": revert.to_spec()}, options, returns=_promoted())
 
     def _add(
         self,
@@ -309,6 +309,12 @@ class Pipeline:
             step["version"] = version
         self._spec["steps"].append(step)
         return Step(name, returns)
+
+
+def _promoted() -> Hint:
+    from ._rollout import Promoted
+
+    return Hint(Promoted, "a rollout", {}, {})
 
 
 class _Takes0(Protocol):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._check import Check
     from ._replay import Judged, WindowRecord
 
-__all__ = ["Absolute", "Blackout", "BlueGreen", "Canary", "Release", "Revert", "Sequential", "Serve"]
+__all__ = ["Absolute", "Blackout", "BlueGreen", "Canary", "Promoted", "Release", "Revert", "Sequential", "Serve"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,18 @@ class Release:
     def to_spec(self) -> spec.Release:
         """As the core reads it."""
         return cast("spec.Release", fields_of(self))
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What a rollout or revert returns when its version is the stable one."""
+
+    outcome: str
+    """``promoted``."""
+    version: str | None
+    """The version that is stable now."""
+    reason: str
+    """Why, in one sentence that names the evidence."""
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,25 @@ async fn a_run_under_way_is_joined_with_its_own_definition_only() {
     engine.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn logs_lie_beside_the_journal_by_whatever_name_and_go_with_their_run() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("real.db"), b"").unwrap();
+    std::os::unix::fs::symlink(dir.path().join("real.db"), dir.path().join("link.db")).unwrap();
+    let mut p = Pipeline::new("p");
+    let _ = p.shell("say", "echo hello");
+    let engine = Engine::open(dir.path().join("link.db")).await.unwrap();
+    let run = engine.run(&p).key("k").await.unwrap().run;
+    let log = dir.path().join("real.db.logs").join(&run).join("say.1.log");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "hello\n");
+    assert!(!dir.path().join("link.db.logs").exists());
+    engine.prune(&run).await.unwrap();
+    assert!(!log.parent().unwrap().exists());
+    assert!(engine.verify().await.unwrap().is_sound());
+    engine.prune(&run).await.unwrap();
+    engine.close().await.unwrap();
+}
+
 /// Another driver may take it up, or nobody: this one does not have it.
 #[tokio::test]
 async fn a_command_to_a_run_that_nobody_took_up_says_so() {

@@ -1,23 +1,25 @@
 //! What users hold: an engine, and the runs that it drives.
 
 use std::future::{Future, IntoFuture};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::define::{Functions, Pipeline, check_finite};
 use crate::engine::driver::Message;
 use crate::engine::log::{Events, Lines, RunLog};
+use crate::engine::logs;
 use crate::engine::open::EngineOptions;
 use crate::engine::outcome::Outcome;
 use crate::engine::start::Begin;
 use crate::error::{Error, Kind, Result};
-use crate::journal::{RunRow, StreamId, Verified};
+use crate::journal::{Reader, RunRow, StreamId, Verified};
 use crate::kernel::{Command, Kernel};
 use crate::pipeline::PipelineSpec;
 use crate::service::ServiceState;
@@ -35,11 +37,14 @@ pub struct Engine {
 }
 
 #[derive(Debug)]
-struct Shared {
-    driver: Sender<Message>,
-    clock: Arc<dyn Clock>,
+pub(super) struct Shared {
+    pub(super) driver: Sender<Message>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Why the driver ended by itself.
-    broken: Arc<OnceLock<Error>>,
+    pub(super) broken: Arc<OnceLock<Error>>,
+    pub(super) runtime: Handle,
+    /// The full path of the journal; `None` when it is in memory.
+    pub(super) journal: Option<PathBuf>,
 }
 
 impl Drop for Shared {
@@ -59,8 +64,8 @@ impl Engine {
         EngineOptions::new().open(path).await
     }
 
-    pub(super) fn new(driver: Sender<Message>, clock: Arc<dyn Clock>, broken: Arc<OnceLock<Error>>) -> Engine {
-        Engine { shared: Arc::new(Shared { driver, clock, broken }) }
+    pub(super) fn new(shared: Shared) -> Engine {
+        Engine { shared: Arc::new(shared) }
     }
 
     /// A run of a pipeline, to be started with [`Start::start`] or by awaiting it, which waits for its outcome.
@@ -110,21 +115,30 @@ impl Engine {
         self.ask(move |kernel| kernel.service(&name).cloned()).await
     }
 
-    /// Checks the whole journal.
+    /// Checks the whole journal, as it stands now. Runs are driven meanwhile.
     ///
     /// # Errors
     /// [`Kind::Io`] when it can't be read; damage is a result, not an error.
     pub async fn verify(&self) -> Result<Verified> {
-        self.ask(|kernel| kernel.journal().verify()).await?
+        let Some(path) = self.shared.journal.clone() else {
+            return self.ask(|kernel| kernel.journal().verify()).await?;
+        };
+        self.ask(|_| ()).await?;
+        // As another process does: to read a long journal takes minutes, for which the driver must not stand still.
+        self.blocking(move || Reader::open(&path)?.verify()).await
     }
 
-    /// Removes the events of a run that has ended; what remains still verifies.
+    /// Removes the events of a run that has ended, and its logs; what remains still verifies.
     ///
     /// # Errors
-    /// [`Kind::Conflict`] when it has not ended, [`Kind::NotFound`] when there is none.
+    /// [`Kind::Conflict`] when it has not ended; [`Kind::NotFound`] when there is none; [`Kind::Io`] when the logs can't
+    /// be removed: prune it again then.
     pub async fn prune(&self, run: &str) -> Result<()> {
-        let run = StreamId::run(run)?;
-        self.ask(move |kernel| kernel.journal().prune(&run)).await?
+        let stream = StreamId::run(run)?;
+        self.ask(move |kernel| kernel.journal().prune(&stream)).await??;
+        let Some(path) = &self.shared.journal else { return Ok(()) };
+        let folder = logs::folder_of(path).join(run);
+        self.blocking(move || logs::remove(&folder)).await
     }
 
     /// Ends what runs of steps and records that, leaves runs to be taken up again and services as they are, and closes
@@ -146,6 +160,11 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.shared.driver.send(message(reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let failed = |error| Error::new(Kind::Internal, "the engine's work was cut off").because(error);
+        self.shared.runtime.spawn_blocking(work).await.map_err(failed)?
     }
 
     async fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&mut Kernel) -> T + Send + 'static) -> Result<T> {

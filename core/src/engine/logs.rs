@@ -1,17 +1,37 @@
 //! Captured output, one file for each attempt, beside the journal.
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
+use crate::error::{Error, Kind, Result};
+
 /// The most bytes kept of one attempt's output; what is over is counted.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// The folder of the logs of all runs of a journal.
+pub(crate) fn folder_of(journal: &Path) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(".logs");
+    name.into()
+}
+
+/// Removes the logs of a run, if there are any.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::new(Kind::Io, "can't remove the run's logs").with("path", folder.display()).because(error))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The file that an attempt's output goes to. What can't be written is told once and does not stop the step.
 #[derive(Debug)]
 pub(crate) struct LogFile {
-    path: Option<std::path::PathBuf>,
+    path: Option<PathBuf>,
     file: Option<BufWriter<File>>,
     bytes: u64,
     left_out: u64,

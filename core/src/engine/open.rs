@@ -12,6 +12,8 @@ use crate::engine::Engine;
 use crate::engine::attempt::Secrets;
 use crate::engine::driver::{Driver, Message};
 use crate::engine::fleet::{Fleet, Supervisor};
+use crate::engine::handle::Shared;
+use crate::engine::logs;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Durability, Journal, MemoryJournal, SqliteJournal};
 use crate::kernel::Kernel;
@@ -68,13 +70,15 @@ impl EngineOptions {
         let (send, receive) = mpsc::channel();
         let (ready, opened) = oneshot::channel();
         let inbox = send.clone();
+        let memory = self.durability == Durability::Memory;
+        let handle = runtime.clone();
         let broken = Arc::new(OnceLock::new());
         let breaks = Arc::clone(&broken);
         std::thread::Builder::new()
             .name("tidegate".to_owned())
-            .spawn(move || match self.driver(&path, runtime, inbox) {
-                Ok((driver, clock)) => {
-                    if ready.send(Ok(clock)).is_ok()
+            .spawn(move || match self.driver(&path, handle, inbox) {
+                Ok((driver, clock, path)) => {
+                    if ready.send(Ok((clock, path))).is_ok()
                         && let Err(error) = driver.run(&receive)
                     {
                         // Before `receive` goes, so that nobody finds the engine gone without finding why.
@@ -87,13 +91,20 @@ impl EngineOptions {
                 }
             })
             .map_err(|error| Error::new(Kind::Io, "can't start the engine's thread").because(error))?;
-        let clock = opened
+        let (clock, path) = opened
             .await
             .map_err(|_| Error::new(Kind::Internal, "the engine's thread ended while it was opening"))??;
-        Ok(Engine::new(send, clock, broken))
+        let journal = (!memory).then_some(path);
+        Ok(Engine::new(Shared { driver: send, clock, broken, runtime, journal }))
     }
 
-    fn driver(self, path: &Path, runtime: Handle, inbox: mpsc::Sender<Message>) -> Result<(Driver, Arc<dyn Clock>)> {
+    /// The driver, its clock, and the full path of the journal.
+    fn driver(
+        self,
+        path: &Path,
+        runtime: Handle,
+        inbox: mpsc::Sender<Message>,
+    ) -> Result<(Driver, Arc<dyn Clock>, PathBuf)> {
         let start = SystemClock::new(Time::default());
         let journal: Box<dyn Journal> = match self.durability {
             Durability::Memory => Box::new(MemoryJournal::new()),
@@ -102,7 +113,8 @@ impl EngineOptions {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(journal.last_time()));
         let epoch = journal.epoch();
         let memory = self.durability == Durability::Memory;
-        let full = std::path::absolute(path).map_err(|error| {
+        // A journal has one supervisor, one folder of logs and one mark, by whatever name it was opened.
+        let full = if memory { std::path::absolute(path) } else { std::fs::canonicalize(path) }.map_err(|error| {
             Error::new(Kind::Io, "can't tell the journal's full path").with("path", path.display()).because(error)
         })?;
         let folder = if memory { own_folder() } else { ".supervisor".to_owned() };
@@ -116,11 +128,11 @@ impl EngineOptions {
         // A release without a directory of its own runs where the program that ships it does, not where the supervisor is.
         let dir = std::env::current_dir().ok().and_then(|dir| dir.into_os_string().into_string().ok());
         let kernel = Kernel::open(journal, dir)?;
-        let logs = (!memory).then(|| beside(&full, ".logs"));
+        let logs = (!memory).then(|| logs::folder_of(&full));
         let mark = full.display().to_string();
         let secrets = Arc::new(Secrets::new(self.secrets)?);
         let driver = Driver::new(kernel, Arc::clone(&clock), runtime, inbox, fleet, secrets, mark, logs);
-        Ok((driver, clock))
+        Ok((driver, clock, full))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The durable event log: streams of events in hash chains, runs found by key, an inbox for commands from elsewhere.
 //!
 //! [`Journal`] is what an engine needs; [`MemoryJournal`] and [`SqliteJournal`] keep it with the same chain code.
-//! [`Reader`] is for other processes, [`Blobs`] for bulk that lies beside the journal.
+//! [`Reader`] is for other processes.
 
 mod chain;
 mod commit;
@@ -23,7 +23,7 @@ pub use contract::{Durability, Journal, RUNS_LISTED};
 pub use event::{
     Append, InboxItem, MAX_BATCH_BYTES, MAX_BODY, MAX_COMMAND, MAX_WAITING, Record, RunIndex, RunRow, Stored,
 };
-pub use files::{BlobWriter, Blobs, Holder};
+pub use files::Holder;
 pub use memory::{MemoryJournal, Mishap};
 pub use sqlite::{LostTail, OpenOptions, Reader, SqliteJournal};
 pub use stream::StreamId;

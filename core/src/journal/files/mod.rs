@@ -1,12 +1,10 @@
-//! The files beside the database: the lock, the outer head, the reserve, blobs.
+//! The files beside the database: the lock, the outer head, the reserve.
 
-mod blobs;
 mod head;
 mod lock;
 mod paths;
 mod reserve;
 
-pub use blobs::{BlobWriter, Blobs};
 pub(super) use head::{HeadFile, Slot};
 pub use lock::Holder;
 pub(super) use lock::Lock;

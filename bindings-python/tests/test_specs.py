@@ -120,7 +120,7 @@ def test_the_core_reads_every_rollout(engine: tidegate.Engine) -> None:
         tidegate.Sequential(form=tidegate.Absolute(0.001, True), blackout=tidegate.Blackout(requests=10)),
     ]
     for i, judge in enumerate(judges):
-        blue = tidegate.BlueGreen("shop", serve=SERVE, judge=judge, bake=None, keep_old="1s", restart_limit=1)
+        blue = tidegate.BlueGreen("shop", serve=SERVE, judge=judge, bake="20s", keep_old="1s", restart_limit=1)
         pipeline.rollout(f"blue {i}", blue, release=release)
         canary = tidegate.Canary("shop", serve=SERVE, judge=judge, steps=[5, 100], bake="2m", keep_versions=3)
         pipeline.rollout(f"canary {i}", canary, release=tidegate.Release("v2", ["serve"], {"A": "b"}, "/"))

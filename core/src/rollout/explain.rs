@@ -85,10 +85,11 @@ pub(super) fn stuck(state: &RolloutState) -> String {
     let former = state.former().unwrap_or("what was before");
     let doing = state.step().map(doing).unwrap_or_default();
     let turned = turned(state);
-    let trouble = trouble(state, former);
+    let (trouble, patience) = (trouble(state, former), state.patience());
+    let left = if state.layout.size(version) > 0 { "both are kept".to_owned() } else { format!("{version} is gone") };
     format!(
-        "{version} can't be taken back to {former}: {doing} took longer than {}{trouble}; both are kept; it went back because of: {turned}",
-        state.patience()
+        "{version} can't be taken back to {former}: {doing} took longer than {patience}{trouble}; {left}; \
+         it went back because of: {turned}"
     )
 }
 

@@ -131,8 +131,9 @@ impl Move {
 ///
 /// The inverses are walked last first; of two that set the same thing the later one (the inverse of the earlier move)
 /// supersedes. What is left is put in the order that keeps size before weight: versions that must grow again and
-/// their readiness, then one change of weights, then who is stable and that it is ready, then what shrinks. As long
-/// as the old version keeps its size, the first move back is the change of weights.
+/// their readiness, then one change of weights, then who is stable, then what shrinks: at once what gets no traffic,
+/// as it serves nobody and may be what keeps the old version from being ready; the rest once the old one is ready. As
+/// long as the old version keeps its size, the first move back is the change of weights.
 pub fn way_back(start: &Layout, taken: &[Move]) -> Vec<Move> {
     let mut now = start.clone();
     let mut inverses = Vec::new();
@@ -160,17 +161,17 @@ pub fn way_back(start: &Layout, taken: &[Move]) -> Vec<Move> {
     if goal.stable != now.stable {
         back.push(Move::Promote { version: goal.stable.clone() });
     }
-    // The old version must have shown that it serves as before; until then nothing is given up.
+    let shrinks = |version: &&&String| goal.size(version) < now.size(version);
+    let (serving, idle): (Vec<&String>, Vec<&String>) =
+        touched.iter().filter(shrinks).partition(|version| now.weights.contains_key(**version));
+    let scale = |version: &String| Move::Scale { version: version.clone(), replicas: goal.size(version) };
+    back.extend(idle.into_iter().map(scale));
+    // The old version must have shown that it serves as before; until then nothing that serves is given up.
     if let Some(stable) = goal.stable.as_ref().filter(|_| taken.iter().any(Move::changes_world)) {
         let replicas = goal.size(stable);
         back.push(Move::Gate { gate: Gate::Health { version: stable.clone(), replicas } });
     }
-    for version in touched {
-        let replicas = goal.size(version);
-        if replicas < now.size(version) {
-            back.push(Move::Scale { version: version.clone(), replicas });
-        }
-    }
+    back.extend(serving.into_iter().map(scale));
     back
 }
 
@@ -217,6 +218,12 @@ mod tests {
             route(&[("v2", 10_000)]),
         ];
         assert_eq!(way_back(&start, &taken), [route(&[("v1", 10_000)]), health("v1", 4), scale("v2", 0)]);
+    }
+
+    #[test]
+    fn what_never_got_traffic_goes_before_the_old_version_is_waited_for() {
+        let start = layout(&[("v1", 2)], &[("v1", 10_000)], Some("v1"));
+        assert_eq!(way_back(&start, &[scale("v2", 2), health("v2", 2)]), [scale("v2", 0), health("v1", 2)]);
     }
 
     #[test]

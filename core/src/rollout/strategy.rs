@@ -41,7 +41,11 @@ pub fn plan(terms: &Terms, start: &Layout, version: &str) -> Vec<Move> {
             plan.promote();
         }
         // The present version may be the very reason, so nothing waits for it.
-        (Some(_), Strategy::Revert) => {
+        (Some(stable), Strategy::Revert) => {
+            // What a stuck rollout left may be what keeps the stable version from being ready.
+            if stable == version && start.weights.keys().all(|routed| routed == version) {
+                plan.retire_at_once();
+            }
             plan.grow(FULL);
             plan.route_all();
             plan.promote();
@@ -113,10 +117,14 @@ impl Draft {
 
     /// Everything but the new version goes, after a time in which the way back is still only a change of weights.
     fn retire_others(&mut self, terms: &Terms) {
-        let others: Vec<String> = self.layout.sizes.keys().filter(|other| **other != self.version).cloned().collect();
-        if !others.is_empty() {
+        if self.layout.sizes.keys().any(|other| *other != self.version) {
             self.gate(Gate::Pause { span: terms.keep_old });
         }
+        self.retire_at_once();
+    }
+
+    fn retire_at_once(&mut self) {
+        let others: Vec<String> = self.layout.sizes.keys().filter(|other| **other != self.version).cloned().collect();
         for version in others {
             self.push(Move::Retire { version });
         }
@@ -129,12 +137,16 @@ mod tests {
     use crate::rollout::explain::doing;
     use crate::rollout::spec::RolloutSpec;
 
-    fn moves(json: &str, start: &Layout) -> Vec<String> {
+    fn terms(json: &str) -> Terms {
         let spec: RolloutSpec = serde_json::from_str(json).unwrap();
         let mut faults = Vec::new();
         let terms = spec.check("", &mut faults);
         assert_eq!(faults, []);
-        plan(&terms, start, "v2").iter().map(doing).collect()
+        terms
+    }
+
+    fn moves(json: &str, start: &Layout) -> Vec<String> {
+        plan(&terms(json), start, "v2").iter().map(doing).collect()
     }
 
     fn stable() -> Layout {
@@ -190,6 +202,24 @@ mod tests {
                 "retiring v1",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_stuck_rollout_left_goes_before_the_stable_version_is_waited_for() {
+        let json = r#"{"service": "shop", "serve": {"listen": "[::1]:0", "replicas": 2},
+            "strategy": {"kind": "blue_green"}}"#;
+        let mut terms = terms(json);
+        terms.strategy = Strategy::Revert;
+        let moves = |start: &Layout| -> Vec<String> { plan(&terms, start, "v2").iter().map(doing).collect() };
+        let mut left = stable();
+        left.stable = Some("v2".to_owned());
+        left.weights = [("v2".to_owned(), FULL)].into();
+        left.sizes.insert("v2".to_owned(), 2);
+        assert_eq!(moves(&left), ["retiring v1", "waiting for 2 ready of v2"]);
+        // While the other one gets traffic it stays until the stable one is ready.
+        left.weights = [("v1".to_owned(), 5_000), ("v2".to_owned(), 5_000)].into();
+        let expected = ["waiting for 2 ready of v2", "routing v2 100 %", "pausing for 30s", "retiring v1"];
+        assert_eq!(moves(&left), expected);
     }
 
     #[test]

@@ -90,6 +90,34 @@ impl Fleet {
         last
     }
 
+    /// Waits until the services that were removed have ended. For the end of an engine: its services' tasks go with it,
+    /// and nobody may open another one soon.
+    pub(crate) fn finish_removals(&self, within: Duration) {
+        let removed = self.services.iter().filter(|(_, watched)| watched.order.borrow().is_removed());
+        let removed: Vec<String> = removed.map(|(service, _)| service.clone()).collect();
+        let (send, ended) = mpsc::channel();
+        let left = removed.len();
+        for service in removed {
+            let (supervisor, send) = (Arc::clone(&self.supervisor), send.clone());
+            self.runtime.spawn(async move {
+                while let Err(error) = supervisor.remove(&service).await {
+                    tracing::debug!(service, %error, "a removed service can't be ended yet");
+                    supervisor.forget().await;
+                    tokio::time::sleep(RETRY).await;
+                }
+                // Whoever closes may have stopped waiting.
+                let _ = send.send(());
+            });
+        }
+        let end = Instant::now() + within;
+        for _ in 0..left {
+            if ended.recv_timeout(end.saturating_duration_since(Instant::now())).is_err() {
+                tracing::warn!("a removed service did not end while the engine closed: the next one ends it");
+                return;
+            }
+        }
+    }
+
     /// Ends a service, its proxy too.
     pub(crate) fn remove(&mut self, service: &str) {
         self.order(service, Order::remove);

@@ -63,6 +63,11 @@ impl Order {
         self.known = 0;
     }
 
+    /// Whether the service was removed and nothing was asked of it since.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removals > 0 && self.desired.is_none()
+    }
+
     /// Whether nothing is wanted of the service, and nobody watches it.
     pub(crate) fn is_idle(&self) -> bool {
         self.desired.is_none() && self.watch.is_none()

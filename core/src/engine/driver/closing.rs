@@ -10,7 +10,8 @@ use crate::journal::StreamId;
 use crate::kernel::Effect;
 use crate::pipeline::{AtClose, RunEffect, RunInput, RunStatus};
 
-/// How long closing waits for attempts to end. What takes longer is killed when the host's runtime ends.
+/// How long closing waits for attempts to end, and then for services that were removed. An attempt that takes longer is
+/// killed when the host's runtime ends; the next engine goes on with a removal.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// More than one attempt mostly ends at the same moment: their outcomes go in one commit.
 const MOST: usize = 256;
@@ -28,6 +29,7 @@ impl Driver {
             let state = self.kernel.run(run).filter(|state| matches!(state.status(), RunStatus::Finished(_)));
             driven.shop.log.end(Some(state.and_then(Outcome::of).ok_or_else(|| open.again())));
         }
+        self.fleet.finish_removals(CLOSE_WITHIN);
         drop(self.fleet);
         self.kernel.into_journal().close()
     }

@@ -153,9 +153,9 @@ impl View {
             if let Some(last) = windows.last() {
                 self.window = last.number;
                 reports.push(Report::Windows(windows));
-            } else {
-                reports.push(Report::Settled(settled_to));
             }
+            // After its windows, and with them: where one ends with every look, there is no answer without any.
+            reports.push(Report::Settled(settled_to));
             if !readings.is_empty() {
                 self.readings.extend(readings);
                 self.forget_readings(order.enough);

@@ -69,8 +69,8 @@ impl Fault {
 }
 
 impl Story {
-    /// Every single fault that can be from a chapter on (counted from 0), each append and effect of the story as it goes
-    /// without faults; they are down for each of `downs` in turn.
+    /// Every single fault that can be from a chapter on (counted from 0): each way at each append and effect of the story
+    /// as it goes without faults, down for each of `downs`.
     ///
     /// # Errors
     /// As [`Story::tell`].
@@ -83,7 +83,7 @@ impl Story {
         });
         let effects = (effects + 1..=whole.effects)
             .flat_map(|n| [Done::NotBegun, Done::HalfDone, Done::Done].map(|how| Point::Effect { n, how }));
-        let downs = downs.iter().copied().cycle();
-        Ok(appends.chain(effects).zip(downs).map(|(at, down)| Fault { at, down }).collect())
+        let each = |at| downs.iter().map(move |down| Fault { at, down: *down });
+        Ok(appends.chain(effects).flat_map(each).collect())
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn whole(story: &Story) -> End {
 }
 
 /// Tells the story again with each single fault of its last chapter.
-fn crash_everywhere(name: &str, story: &Story) -> End {
+pub(crate) fn crash_everywhere(name: &str, story: &Story) -> End {
     let expected = whole(story);
     let faults = story.points(story.chapters.len() - 1, &DOWNS).unwrap();
     let points = faults.len();
@@ -31,7 +31,7 @@ fn crash_everywhere(name: &str, story: &Story) -> End {
         assert_eq!(end.picture(), expected.picture(), "{name}, seed {}, {fault:?}", story.seed);
         crashes += end.crashes;
     }
-    eprintln!("{name}: {points} points, {crashes} crashes, seed {}", story.seed);
+    eprintln!("figure: crash at every point of {name}: {points} points, {crashes} crashes, seed {}", story.seed);
     assert!(crashes > 0);
     expected
 }

@@ -133,12 +133,15 @@ impl Service {
         if driver {
             proxy.resume_numbers(window, reading);
         }
-        let settled_to = Some(proxy.settled_to());
+        let settled_to = proxy.settled_to();
+        let windows = proxy.windows(window, WINDOWS);
+        // What doesn't fit into this answer is in the next.
+        let rest = windows.last().filter(|_| windows.len() >= WINDOWS).map(|last| last.to);
         Answer {
             observed,
-            settled_to,
+            settled_to: Some(rest.map_or(settled_to, |told| told.min(settled_to))),
             address: Some(proxy.address()),
-            windows: proxy.windows(window, WINDOWS),
+            windows,
             readings: proxy.readings(reading, WINDOWS),
         }
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod definition;
 mod load;
 mod phases;
 mod program;

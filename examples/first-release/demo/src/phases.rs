@@ -11,7 +11,7 @@ use tidegate::time::Chance;
 use crate::args::Args;
 use crate::load::{Counts, Load, RATE_AT_LEAST};
 use crate::program::{Ended, Program};
-use crate::{Failure, Try, expect, say, world};
+use crate::{Failure, Try, definition, expect, say, world};
 
 /// The exit code of a program whose version was rolled back.
 const ROLLED_BACK: i32 = 3;
@@ -56,6 +56,7 @@ impl Demo {
         let before = self.load()?.settled().await?;
         let ended = self.program.run("v2").await?;
         promoted(&ended, "v2")?;
+        definition::check(&self.program, "v2")?;
         world::served_by(&self.program, "v2").await?;
         let after = self.load()?.settled().await?;
         none_lost(&before, &after)?;

@@ -40,7 +40,9 @@ fn turned(canaries: u64, rates: (f64, f64), burst: u64) -> Vec<u64> {
 fn ten_thousand_good_canaries_of_which_at_most_alpha_are_rolled_back() {
     for (what, burst) in [("errors alone", 1), ("bursts of 5", 5)] {
         let alarms = turned(10_000, (0.001, 0.001), burst).len();
-        eprintln!("10,000 canaries no worse, {what}: {alarms} rolled back within {WINDOWS} windows (alpha: 100)");
+        eprintln!(
+            "figure: 10,000 canaries no worse, {what}: {alarms} rolled back within {WINDOWS} windows (alpha: 100), seed {SEED}"
+        );
         assert!(alarms <= 100, "{what}: {alarms}");
         assert!(alarms > 0, "{what}: a judge that never condemns proves nothing");
     }
@@ -56,11 +58,11 @@ fn a_thousand_canaries_with_ten_times_the_errors_are_found_in_time() {
     let within = |windows: u64| delays.iter().filter(|delay| **delay <= windows).count();
     let mean = delays.iter().sum::<u64>() as f64 / delays.len() as f64;
     eprintln!(
-        "1,000 canaries with ten times the errors: {} found, mean {mean:.2} windows, within 13: {}, within {LATEST}: {}, latest {:?}",
+        "figure: 1,000 canaries with ten times the errors: {} found, mean {mean:.2} windows, within 13: {}, within {LATEST}: {}, latest {}, seed {SEED}",
         delays.len(),
         within(13),
         within(LATEST),
-        delays.last()
+        delays.last().unwrap()
     );
     assert_eq!(delays.len(), 1_000);
     assert!((mean - 8.0).abs() < 0.5, "{mean}");

@@ -1,13 +1,14 @@
 //! What people say, at every point of a rollout and with crashes after it.
 
 use tidegate::Command;
+use tidegate::analysis::JudgeSpec;
 use tidegate::pipeline::{RunOutcome, RunStatus};
 use tidegate::rollout::PromoteSpec;
 use tidegate::service::Outcome;
-use tidegate::simulate::{Appended, Chapter, Fault, Moment, Person, Story};
+use tidegate::simulate::{Appended, Chapter, Fault, Moment, Nature, Person, Story};
 use tidegate::time::Span;
 
-use crate::crashes::{outcome, whole};
+use crate::crashes::{DOWNS, crash_everywhere, outcome, whole};
 use crate::stories::*;
 
 fn abort() -> Command {
@@ -42,7 +43,7 @@ fn abort_everywhere(name: &str, seed: u64, chapter: &Chapter) {
             }
         }
     }
-    eprintln!("{name}: {aborted} aborted, {late} too early or too late, seed {seed}");
+    eprintln!("figure: {name} at every point: {aborted} aborted, {late} too early or too late, seed {seed}");
     assert!(aborted > 40, "{aborted}");
 }
 
@@ -54,6 +55,65 @@ fn abort_in_every_phase_of_a_canary() {
 #[test]
 fn abort_in_every_phase_of_a_blue_green() {
     abort_everywhere("abort of a blue-green", 22, &release("v2", blue_green(Some("10s"))));
+}
+
+/// Nothing of a first release that is aborted stays, whenever that is.
+#[test]
+fn abort_in_every_phase_of_a_first_release() {
+    let seed = 25;
+    let expected = whole(&standing(seed));
+    let mut aborted = 0;
+    for n in 0..expected.appends {
+        let mut told = standing(seed);
+        told.chapters[0] = told.chapters[0].clone().say(Moment::Commits(n), abort());
+        for how in [Appended::Lost, Appended::Durable, Appended::Failed, Appended::Unacknowledged] {
+            let story = told.with(vec![Fault::append(n + 1, how, Span::seconds(2))]);
+            let end = story.tell().unwrap();
+            assert_eq!((end.broken.len(), end.left.len()), (0, 0), "after {n}: {:?} {:?}", end.broken, story.faults);
+            match end.runs[0].rollouts.get("ship").map(|(outcome, _)| *outcome) {
+                Some(Outcome::Aborted) => {
+                    let shop = &end.services["shop"];
+                    let nothing = shop.stable.is_none() && shop.running.is_empty() && shop.weights.is_empty();
+                    assert!(nothing && shop.held.is_none(), "after {n}: {shop:?}");
+                    aborted += 1;
+                }
+                Some(Outcome::Promoted) => assert_eq!(end.services, expected.services, "after {n}"),
+                other => panic!("after {n}: {other:?}"),
+            }
+        }
+    }
+    eprintln!("figure: abort of a first release at every point: {aborted} aborted, seed {seed}");
+    assert!(aborted > 20, "{aborted}");
+}
+
+/// Who paused a rollout finds it paused after any crash, and it goes on when told to.
+#[test]
+fn a_pause_and_a_resume() {
+    let said = |reason: &str| ("ship".to_owned(), "ann".to_owned(), reason.to_owned());
+    let (step, by, reason) = said("lunch");
+    let pause = Command::Pause { step, by, reason };
+    let (step, by, reason) = said("back");
+    let resume = Command::Resume { step, by, reason };
+    let chapter = release("v2", judged(&[25.0], "30s"))
+        .say(Moment::After(Span::seconds(25)), pause)
+        .say(Moment::After(Span::seconds(300)), resume);
+    let end = crash_everywhere("a pause and a resume", &standing(26).then(chapter));
+    assert_eq!(outcome(&end, "ship"), Outcome::Promoted);
+    let events = String::from_utf8(end.events).unwrap();
+    assert!(events.contains(r#""kind":"paused""#) && events.contains(r#""kind":"resumed""#), "{events}");
+}
+
+/// A version that is proven no worse than the spec allows needs no more of its bake.
+#[test]
+fn a_gate_that_opens_early() {
+    let mut spec = judged(&[50.0], "1h");
+    spec.judge = Some(JudgeSpec { safe: Some(3.0), ..judge() });
+    let (mut story, perfect) = (standing(27).then(release("v2", spec)), Nature { errors: 0, ..Nature::GOOD });
+    story.rate = 300;
+    let end = crash_everywhere("a gate that opens early", &story.nature("v1", Nature::BAD).nature("v2", perfect));
+    assert_eq!(outcome(&end, "ship"), Outcome::Promoted);
+    let events = String::from_utf8(end.events).unwrap();
+    assert!(events.contains(r#""verdict":"safe""#), "{events}");
 }
 
 /// What a cancelled run had shipped goes back, also when nobody drives for longer than any move may take.
@@ -97,7 +157,7 @@ fn a_promotion_by_hand_is_taken_once() {
     let story = standing(23).then(chapter);
     let expected = whole(&story);
     assert_eq!(outcome(&expected, "ship"), Outcome::Promoted);
-    for fault in story.points(1, &[Span::seconds(2)]).unwrap() {
+    for fault in story.points(1, &DOWNS).unwrap() {
         let end = story.with(vec![fault]).tell().unwrap();
         assert_eq!((end.picture(), end.broken.len()), (expected.picture(), 0), "{fault:?} {:?}", end.broken);
     }

@@ -30,7 +30,7 @@ fn crash_everywhere(name: &str, story: &Story, check: impl Fn(&End)) -> End {
         check(&end);
     }
     check(&expected);
-    eprintln!("{name}: {} points, seed {}", faults.len(), story.seed);
+    eprintln!("figure: crash at every point of {name}: {} points, seed {}", faults.len(), story.seed);
     expected
 }
 

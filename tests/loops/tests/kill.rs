@@ -13,6 +13,9 @@ fn nothing_is_lost_or_done_twice_however_often_the_driver_is_killed() {
     let output = Command::new(env!("CARGO_BIN_EXE_kill-loop")).args(["--seed", &seed]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
+    for line in text.lines() {
+        eprintln!("figure: {line}");
+    }
     let kills: usize = text
         .lines()
         .filter_map(|line| line.split_once(": ")?.1.split_once(" kills in ")?.0.parse::<usize>().ok())

@@ -119,7 +119,7 @@ async fn change(client: &Client, folder: &Path, listen: &str) -> (Vec<Reign>, Va
     let wall = u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_micros()).unwrap();
     let now = || wall + u64::try_from(began.elapsed().as_micros()).unwrap();
     let mut chance = Chance(wall);
-    eprintln!("shares are drawn from seed {wall}");
+    eprintln!("figure: 1,000 weights: shares are drawn from seed {wall}");
     let mut reigns: Vec<Reign> = Vec::new();
     for change in 0..CHANGES {
         let share = SHARES[usize::try_from(chance.below(SHARES.len() as u64)).unwrap()];
@@ -158,7 +158,7 @@ fn judge(reigns: &[Reign], answers: &str) {
         seen[i].1 += 1;
     }
     let counted: u32 = seen.iter().map(|(_, all)| all).sum();
-    eprintln!("{counted} requests count; {left_out} took longer than their weights stayed");
+    eprintln!("figure: 1,000 weights: {counted} requests count; {left_out} took longer than their weights stayed");
     assert!(counted > 8_000 && left_out * 20 < counted, "too slow to tell: {counted}, {left_out}");
 
     let mut groups: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
@@ -187,7 +187,9 @@ fn judge(reigns: &[Reign], answers: &str) {
             (a - n * p).powi(2) / (n * p * (1.0 - p))
         })
         .sum();
-    eprintln!("chi-squared {squares:.1} of 7 degrees of freedom; {off:.0} over single reigns, expected {mean}");
+    eprintln!(
+        "figure: 1,000 weights: chi-squared {squares:.1} of 7 degrees of freedom; {off:.0} over single reigns, expected {mean}"
+    );
     assert_eq!(groups.len(), SHARES.len() - 2);
     // One degree of freedom for each share: exceeded once in a million runs.
     assert!(squares < 40.6, "{squares}: {groups:?}");

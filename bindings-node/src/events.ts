@@ -397,7 +397,9 @@ export type Question = QuestionDidItHappen | QuestionCutOffTooOften
 /**
  * Why a rollout turned back.
  *
- * `abort`: Somebody aborted it.
+ * `abort`: Somebody took it back before its version was promoted.
+ *
+ * `revert`: Somebody took it back after its version was promoted.
  *
  * `harm`: The judge condemned the new version.
  *
@@ -413,7 +415,7 @@ export type Question = QuestionDidItHappen | QuestionCutOffTooOften
  *
  * `cant_listen`: The service's address can't be listened on, most likely because another program does.
  */
-export type RolloutCause = 'abort' | 'harm' | 'blackout' | 'inconclusive' | 'crashes' | 'deadline' | 'world_lost' | 'cant_listen'
+export type RolloutCause = 'abort' | 'revert' | 'harm' | 'blackout' | 'inconclusive' | 'crashes' | 'deadline' | 'world_lost' | 'cant_listen'
 
 /** It began, and holds the service from here on. */
 export interface RolloutEventStarted {
@@ -667,11 +669,13 @@ export type RolloutMove = RolloutMoveScale | RolloutMoveRoute | RolloutMoveGate 
  *
  * `rolled_back`: The rollout turned back by itself; what served before serves as before.
  *
- * `aborted`: Somebody aborted it; what served before serves as before.
+ * `aborted`: Somebody took it back before its version was promoted; what served before serves as before.
+ *
+ * `reverted`: Somebody took it back after its version was promoted; what served before serves as before.
  *
  * `stuck`: The way back could not be walked to its end. Both versions are kept, and a person is needed.
  */
-export type RolloutOutcome = 'promoted' | 'rolled_back' | 'aborted' | 'stuck'
+export type RolloutOutcome = 'promoted' | 'rolled_back' | 'aborted' | 'reverted' | 'stuck'
 
 /** Why a rollout stands still until somebody says how to go on. */
 export interface RolloutPause {

@@ -138,9 +138,14 @@ export class Reader {
     return this.#send(run, commandOf('resume', step, saying))
   }
 
-  /** Takes a rollout back. It wins from every state. */
+  /** Takes back a rollout whose version is not promoted yet; see `Run.abort`. */
   async abort(run: string, step: Step | string, saying: Saying = {}): Promise<number> {
     return this.#send(run, commandOf('abort', step, saying))
+  }
+
+  /** Takes back a rollout that is under way, promoted or not; see `Run.revert`. */
+  async revert(run: string, step: Step | string, saying: Saying = {}): Promise<number> {
+    return this.#send(run, commandOf('revert', step, saying))
   }
 
   /** Whether a command still waits for the run's program. */

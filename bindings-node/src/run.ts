@@ -145,9 +145,21 @@ export class Run implements AsyncIterable<RunEvent> {
     await this.#send(commandOf('resume', step, saying))
   }
 
-  /** Takes a rollout back. It wins from every state. */
+  /**
+   * Takes back a rollout whose version is not promoted yet; it wins over every pause and gate. Rejects with a `conflict`
+   * after that: see `revert`.
+   */
   async abort(step: Step | string, saying: Saying = {}): Promise<void> {
     await this.#send(commandOf('abort', step, saying))
+  }
+
+  /**
+   * Takes back a rollout that is under way, also when its version is promoted and the old one is kept: the old one gets
+   * all traffic and is the stable one again. Before the promotion it is the same as an abort. After the rollout's end a
+   * run with a revert step does it: see `Pipeline.revert`.
+   */
+  async revert(step: Step | string, saying: Saying = {}): Promise<void> {
+    await this.#send(commandOf('revert', step, saying))
   }
 
   async #send(command: spec.Command): Promise<void> {
@@ -183,7 +195,11 @@ export function resolveOf(step: Step | string, answer: StepAnswer, saying: Pick<
 }
 
 /** A command to a rollout. */
-export function commandOf(verb: 'promote' | 'pause' | 'resume' | 'abort', step: Step | string, saying: Saying): spec.Command {
+export function commandOf(
+  verb: 'promote' | 'pause' | 'resume' | 'abort' | 'revert',
+  step: Step | string,
+  saying: Saying,
+): spec.Command {
   return { verb, step: nameOf(step), ...said(saying) }
 }
 

@@ -201,7 +201,10 @@ export interface CommandResume {
   step: string
 }
 
-/** Take a rollout back. It wins from every state. */
+/**
+ * Take back a rollout whose version is not promoted yet; it wins over every pause and gate. Refused after that:
+ * see `revert`.
+ */
 export interface CommandAbort {
   verb: 'abort'
   /** Who says so. */
@@ -212,8 +215,23 @@ export interface CommandAbort {
   step: string
 }
 
+/**
+ * Take back a rollout that is under way, also when its version is promoted and the old one is kept: the old one
+ * gets all traffic and is the stable one again. Before the promotion it is the same as an abort. After the
+ * rollout's end a run with a revert step does it.
+ */
+export interface CommandRevert {
+  verb: 'revert'
+  /** Who says so. */
+  by: string
+  /** Why. */
+  reason: string
+  /** The rollout's step. */
+  step: string
+}
+
 /** A command to a run. */
-export type Command = CommandCancel | CommandResolve | CommandPromote | CommandPause | CommandResume | CommandAbort
+export type Command = CommandCancel | CommandResolve | CommandPromote | CommandPause | CommandResume | CommandAbort | CommandRevert
 
 /** An e-process as data. */
 export interface EProcessSpec {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Child
 from helpers import PATIENCE, until
 from test_events import check
 
@@ -61,7 +63,9 @@ def answers(port: int) -> str | None:
         return None
 
 
-def pipeline(version: str, port: int, promote: str = "auto") -> tuple[tidegate.Pipeline, tidegate.Step[tidegate.Promoted]]:
+def pipeline(
+    version: str, port: int, promote: str = "auto", keep_old: str = "0s"
+) -> tuple[tidegate.Pipeline, tidegate.Step[tidegate.Promoted]]:
     release = tidegate.Pipeline("release")
 
     @release.step
@@ -74,7 +78,7 @@ def pipeline(version: str, port: int, promote: str = "auto") -> tuple[tidegate.P
         steps=[50],
         bake="500ms",
         promote="manual" if promote == "manual" else "auto",
-        keep_old="0s",
+        keep_old=keep_old,
         progress_deadline="30s",
     )
     return release, release.rollout("ship", canary, release=build)
@@ -120,6 +124,55 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         assert answers(port) == "v1"
         engine.remove_service("shop")
         until(lambda: answers(port) is None)
+
+
+REVERTS = """
+    import sys, tidegate
+    with tidegate.Reader("release.db") as reader:
+        reader.revert(sys.argv[1], "ship", "worse", by="operator")
+"""
+
+
+def is_promoted(event: tidegate.Event) -> bool:
+    return event["kind"] == "rollout" and event["event"]["kind"] == "promoted"
+
+
+def check_reverted(outcome: tidegate.Outcome, service: tidegate.Service | None, said: str) -> None:
+    assert (outcome.status, outcome.steps["ship"].reason) == ("failed", said)
+    assert service is not None and (service.stable, service.claim) == ("v1", None)
+    assert service.weights == {"v1": 100.0} and service.last is not None and service.last[1] == "reverted"
+
+
+def test_reverts_what_is_promoted_while_the_old_version_is_kept(journal: Path, port: int, child: Child) -> None:
+    with tidegate.Engine(journal) as engine:
+        engine.run(pipeline("v1", port)[0], key="v1").ok()
+        second, ship = pipeline("v2", port, keep_old="10m")
+        run = engine.start(second, key="v2")
+        next(event for event in run if is_promoted(event))
+        assert answers(port) == "v2"
+        with pytest.raises(tidegate.Conflict, match="revert goes back to v1"):
+            run.abort(ship)
+        run.revert(ship, "worse", by="tester")
+        check_reverted(run.outcome(PATIENCE), engine.service("shop"), "v2 reverted to v1 by tester: worse")
+        assert answers(port) == "v1"
+
+    async def main() -> None:
+        async with tidegate.AsyncEngine(journal) as engine, tidegate.AsyncReader(journal) as reader:
+            third, ship = pipeline("v3", port, keep_old="10m")
+            run = await engine.start(third, key="v3")
+            async for event in run:
+                if is_promoted(event):
+                    break
+            assert await asyncio.to_thread(answers, port) == "v3"
+            assert await asyncio.to_thread(child(REVERTS, run.id).communicate) == ("", "")
+            outcome = await asyncio.wait_for(run.outcome(), PATIENCE)
+            check_reverted(outcome, await engine.service("shop"), "v3 reverted to v1 by operator: worse")
+            for refused in (run.revert(ship), reader.revert(run.id, ship)):
+                with pytest.raises(tidegate.Conflict, match="a run with a revert step"):
+                    await refused
+
+    asyncio.run(main())
+    assert answers(port) == "v1"
 
 
 def promoted(run: tidegate.Run, step: tidegate.Step[tidegate.Promoted]) -> bool:

@@ -2,29 +2,32 @@
 
 mod common;
 
-use common::{Site, reason, shop, until, wait_for, wait_for_gate};
+use common::{Site, reason, shop, until, wait_for, wait_for_gate, wait_for_rollout};
 use tidegate::journal::{Reader, StreamId};
 use tidegate::rollout::RevertSpec;
-use tidegate::{Command, Engine, Pipeline, Rollout, Status};
+use tidegate::{Command, Engine, Kind, Pipeline, Rollout, Status};
 
-/// The journal and the run that a second process of this test sends a command to.
+/// The journal, the run that a second process of this test sends a command to, and the command.
 const TO: &str = "OPERATE_TEST_TO";
 
 /// What the second process does; in the first one there is nothing to do.
 #[test]
 fn sends_what_it_is_told() {
     let Ok(to) = std::env::var(TO) else { return };
-    let (journal, run) = to.split_once('|').unwrap();
-    let command = Command::Promote { step: "ship".into(), by: "operator".into(), reason: "looks well".into() };
+    let [journal, run, command] = to.splitn(3, '|').collect::<Vec<_>>().try_into().unwrap();
     let reader = Reader::open(journal.as_ref()).unwrap();
-    let body = serde_json::to_vec(&command).unwrap();
-    reader.send(&StreamId::run(run).unwrap(), tidegate::time::Time(1), &body).unwrap();
+    reader.send(&StreamId::run(run).unwrap(), tidegate::time::Time(1), command.as_bytes()).unwrap();
 }
 
-fn send_from_another_process(site: &Site, run: &str) {
+fn promote() -> Command {
+    Command::Promote { step: "ship".into(), by: "operator".into(), reason: "looks well".into() }
+}
+
+fn send_from_another_process(site: &Site, run: &str, command: &Command) {
+    let command = serde_json::to_string(command).unwrap();
     let done = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "sends_what_it_is_told"])
-        .env(TO, format!("{}|{run}", site.journal().display()))
+        .env(TO, format!("{}|{run}|{command}", site.journal().display()))
         .output()
         .unwrap();
     assert!(done.status.success(), "{done:?}");
@@ -44,7 +47,7 @@ async fn blue_green_waits_for_a_promotion_from_another_process_and_revert_takes_
     let run = engine.run(&site.ship(blue_green, shop("v2"))).key("v2").start().await.unwrap();
     wait_for_gate(&run, "approval").await;
     assert_eq!(site.get().await, "v1", "nothing goes over before it is promoted");
-    send_from_another_process(&site, run.id());
+    send_from_another_process(&site, run.id(), &promote());
     let outcome = run.outcome().await.unwrap();
     assert_eq!(outcome.status, Status::Succeeded, "{}", reason(&outcome, "ship"));
     assert_eq!((site.get().await.as_str(), stable(&engine).await.as_deref()), ("v2", Some("v2")));
@@ -65,6 +68,45 @@ async fn blue_green_waits_for_a_promotion_from_another_process_and_revert_takes_
     site.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promoted_is_reverted_from_here_or_from_another_process_while_the_old_version_is_kept() {
+    let site = Site::new();
+    let engine = site.open().await;
+    site.ship_stable(&engine, "v1").await;
+    let (step, by) = ("ship".to_owned(), "operator".to_owned());
+    let revert = Command::Revert { step: step.clone(), by: by.clone(), reason: "slow".into() };
+    let abort = Command::Abort { step, by, reason: "slow".into() };
+    for version in ["v2", "v3"] {
+        let keeps = site.quick(Rollout::blue_green("shop")).keep_old("10m");
+        let run = engine.run(&site.ship(keeps, shop(version))).key(version).start().await.unwrap();
+        wait_for_rollout(&run, "promoted").await;
+        assert_eq!((site.get().await.as_str(), stable(&engine).await.as_deref()), (version, Some(version)));
+        let error = run.send(abort.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert!(error.to_string().contains("revert goes back to v1"), "{error}");
+        if version == "v2" {
+            run.send(revert.clone()).await.unwrap();
+        } else {
+            send_from_another_process(&site, run.id(), &revert);
+        }
+        let outcome = run.outcome().await.unwrap();
+        assert_eq!(outcome.status, Status::Failed);
+        assert_eq!(reason(&outcome, "ship"), format!("{version} reverted to v1 by operator: slow"));
+        let service = engine.service("shop").await.unwrap().unwrap();
+        assert_eq!((site.get().await.as_str(), service.stable.as_deref(), service.claim), ("v1", Some("v1"), None));
+        assert_eq!(service.last.unwrap().1, tidegate::service::Outcome::Reverted);
+
+        // When it is over, a revert is a run of its own.
+        let reader = Reader::open(&site.journal()).unwrap();
+        for error in [run.send(revert.clone()).await.unwrap_err(), reader.command(run.id(), &revert).unwrap_err()] {
+            assert_eq!(error.kind(), Kind::Conflict);
+            assert!(error.to_string().contains("start a run with a revert step"), "{error}");
+        }
+    }
+    engine.close().await.unwrap();
+    site.end().await;
+}
+
 /// Who sends from another process gets no answer; what was refused is in the run's events, and so in its lines.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_from_another_process_that_can_not_be_now_is_told_in_the_run() {
@@ -75,14 +117,14 @@ async fn a_promotion_from_another_process_that_can_not_be_now_is_told_in_the_run
     let ship = site.quick(Rollout::blue_green("shop")).promote_by_hand();
     let _ = pipeline.rollout_of("ship", ship, shop("v1")).after(&waits);
     let run = engine.run(&pipeline).start().await.unwrap();
-    send_from_another_process(&site, run.id());
+    send_from_another_process(&site, run.id(), &promote());
     let refused = wait_for(&run, "the refusal", |event| event["kind"] == "command_refused").await;
     assert_eq!([&refused["verb"], &refused["step"], &refused["by"]], ["promote", "ship", "operator"]);
     let why = "the rollout has not begun";
     assert!(refused["why"].as_str().unwrap().starts_with(why), "{refused}");
     let told = Command::Promote { step: "ship".into(), by: "ann".into(), reason: String::new() };
     let error = run.send(told).await.unwrap_err();
-    assert_eq!((error.kind(), error.message()), (tidegate::error::Kind::Conflict, why));
+    assert_eq!((error.kind(), error.message()), (Kind::Conflict, why));
     run.cancel("test", "over").await.unwrap();
     assert_eq!(run.outcome().await.unwrap().status, Status::Cancelled);
     let mut lines = run.lines();
@@ -102,7 +144,7 @@ async fn a_command_for_a_run_that_never_was_does_not_wait_for_ever() {
     let mut pipeline = Pipeline::new("p");
     let _ = pipeline.command("waits", ["sleep", "600"]);
     let run = engine.run(&pipeline).start().await.unwrap();
-    send_from_another_process(&site, "nobody");
+    send_from_another_process(&site, "nobody", &promote());
     let reader = Reader::open(&site.journal()).unwrap();
     until("the command is dropped", async || !reader.waits(1).unwrap()).await;
     drop(reader);
@@ -125,7 +167,7 @@ async fn ships_with_nobody_to_hold_it() {
     let before = pipeline.shell("before", marker);
     let _ = pipeline.rollout_of("ship", Rollout::blue_green("shop").listen("127.0.0.1:0"), shop("v1")).after(&before);
     let error = engine.run(&pipeline).key("k").await.unwrap_err();
-    assert_eq!(error.kind(), tidegate::Kind::Unsupported, "{error}");
+    assert_eq!(error.kind(), Kind::Unsupported, "{error}");
     for part in ["supervisor", "ship", "supervise_if_asked"] {
         assert!(error.to_string().contains(part), "{part:?} in {error}");
     }

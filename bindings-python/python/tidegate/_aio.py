@@ -226,8 +226,15 @@ class AsyncRun:
         await self._send(command_of("resume", step, by, reason))
 
     async def abort(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
-        """Takes a rollout back. It wins from every state."""
+        """Takes back a rollout whose version is not promoted yet; it wins over every pause and gate. Raises ``Conflict``
+        after that: see ``revert``."""
         await self._send(command_of("abort", step, by, reason))
+
+    async def revert(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
+        """Takes back a rollout that is under way, also when its version is promoted and the old one is kept: the old one
+        gets all traffic and is the stable one again. Before the promotion it is the same as an abort. After the
+        rollout's end a run with a revert step does it: see ``Pipeline.revert``."""
+        await self._send(command_of("revert", step, by, reason))
 
     async def _send(self, command: spec.Command) -> None:
         await asyncio.to_thread(self._engine._core.send, self.id, command)

@@ -135,8 +135,12 @@ class AsyncReader:
         return await asyncio.to_thread(self._reader.resume, run, step, reason, by=by)
 
     async def abort(self, run: str, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> int:
-        """Takes a rollout back. It wins from every state."""
+        """Takes back a rollout whose version is not promoted yet; see ``Run.abort``."""
         return await asyncio.to_thread(self._reader.abort, run, step, reason, by=by)
+
+    async def revert(self, run: str, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> int:
+        """Takes back a rollout that is under way, promoted or not; see ``Run.revert``."""
+        return await asyncio.to_thread(self._reader.revert, run, step, reason, by=by)
 
     async def waits(self, number: int) -> bool:
         """Whether a command still waits for the run's program."""

@@ -29,7 +29,7 @@ Durability = Literal["full", "relaxed", "memory"]
 """What an acknowledged event survives: loss of power, a crash of the process, or nothing."""
 Answer = Literal["done", "run_again", "fail"]
 """The answer to a step that stopped and asks: it took effect, it shall run again, it has failed."""
-Verb = Literal["promote", "pause", "resume", "abort"]
+Verb = Literal["promote", "pause", "resume", "abort", "revert"]
 
 END_WITHIN = 2.0
 """How many seconds functions that were asked to end have to do so when the engine is closed."""

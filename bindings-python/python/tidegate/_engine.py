@@ -186,8 +186,15 @@ class Run:
         self._engine._core.send(self.id, command_of("resume", step, by, reason))
 
     def abort(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
-        """Takes a rollout back. It wins from every state."""
+        """Takes back a rollout whose version is not promoted yet; it wins over every pause and gate. Raises ``Conflict``
+        after that: see ``revert``."""
         self._engine._core.send(self.id, command_of("abort", step, by, reason))
+
+    def revert(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
+        """Takes back a rollout that is under way, also when its version is promoted and the old one is kept: the old one
+        gets all traffic and is the stable one again. Before the promotion it is the same as an abort. After the
+        rollout's end a run with a revert step does it: see ``Pipeline.revert``."""
+        self._engine._core.send(self.id, command_of("revert", step, by, reason))
 
     def _wait(self, timeout: float | None) -> Outcome:
         end = math.inf if timeout is None else time.monotonic() + timeout

@@ -153,8 +153,12 @@ class Reader:
         return self._send(run, command_of("resume", step, by, reason))
 
     def abort(self, run: str, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> int:
-        """Takes a rollout back. It wins from every state."""
+        """Takes back a rollout whose version is not promoted yet; see ``Run.abort``."""
         return self._send(run, command_of("abort", step, by, reason))
+
+    def revert(self, run: str, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> int:
+        """Takes back a rollout that is under way, promoted or not; see ``Run.revert``."""
+        return self._send(run, command_of("revert", step, by, reason))
 
     def waits(self, number: int) -> bool:
         """Whether a command still waits for the run's program."""

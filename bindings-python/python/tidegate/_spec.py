@@ -25,6 +25,7 @@ __all__ = [
     "CommandPromote",
     "CommandResolve",
     "CommandResume",
+    "CommandRevert",
     "EProcessSpec",
     "EnvValue",
     "EnvValueSecret",
@@ -413,9 +414,26 @@ class CommandResume(TypedDict):
 
 
 class CommandAbort(TypedDict):
-    """Take a rollout back. It wins from every state."""
+    """Take back a rollout whose version is not promoted yet; it wins over every pause and gate. Refused after
+    that: see ``revert``.
+    """
 
     verb: Literal["abort"]
+    by: str
+    """Who says so."""
+    reason: str
+    """Why."""
+    step: str
+    """The rollout's step."""
+
+
+class CommandRevert(TypedDict):
+    """Take back a rollout that is under way, also when its version is promoted and the old one is kept: the
+    old one gets all traffic and is the stable one again. Before the promotion it is the same as an abort.
+    After the rollout's end a run with a revert step does it.
+    """
+
+    verb: Literal["revert"]
     by: str
     """Who says so."""
     reason: str
@@ -879,7 +897,7 @@ BlackoutSpec: TypeAlias = BlackoutSpecOff | BlackoutSpecOn
 outside alpha.
 """
 
-Command: TypeAlias = CommandCancel | CommandResolve | CommandPromote | CommandPause | CommandResume | CommandAbort
+Command: TypeAlias = CommandCancel | CommandResolve | CommandPromote | CommandPause | CommandResume | CommandAbort | CommandRevert
 """A command to a run."""
 
 EnvValue: TypeAlias = EnvValueText | EnvValueSecret

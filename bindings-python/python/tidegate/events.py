@@ -176,10 +176,12 @@ Metric: TypeAlias = Literal["errors", "abandoned"]
 hangs shows no errors as long as clients have less patience than the proxy.
 """
 
-RolloutCause: TypeAlias = Literal["abort", "harm", "blackout", "inconclusive", "crashes", "deadline", "world_lost", "cant_listen"]
+RolloutCause: TypeAlias = Literal["abort", "revert", "harm", "blackout", "inconclusive", "crashes", "deadline", "world_lost", "cant_listen"]
 """Why a rollout turned back.
 
-``abort``: Somebody aborted it.
+``abort``: Somebody took it back before its version was promoted.
+
+``revert``: Somebody took it back after its version was promoted.
 
 ``harm``: The judge condemned the new version.
 
@@ -196,14 +198,16 @@ RolloutCause: TypeAlias = Literal["abort", "harm", "blackout", "inconclusive", "
 ``cant_listen``: The service's address can't be listened on, most likely because another program does.
 """
 
-RolloutOutcome: TypeAlias = Literal["promoted", "rolled_back", "aborted", "stuck"]
+RolloutOutcome: TypeAlias = Literal["promoted", "rolled_back", "aborted", "reverted", "stuck"]
 """How a rollout ended.
 
 ``promoted``: The new version is the stable one.
 
 ``rolled_back``: The rollout turned back by itself; what served before serves as before.
 
-``aborted``: Somebody aborted it; what served before serves as before.
+``aborted``: Somebody took it back before its version was promoted; what served before serves as before.
+
+``reverted``: Somebody took it back after its version was promoted; what served before serves as before.
 
 ``stuck``: The way back could not be walked to its end. Both versions are kept, and a person is needed.
 """

@@ -59,7 +59,7 @@ impl Reader {
         let run = StreamId::run(run)?;
         let row = self.row(&run)?.ok_or_else(|| no_run(&run))?;
         if row.index.finished {
-            return Err(Command::after_the_end(&run));
+            return Err(command.after_the_end(&run));
         }
         let body = serde_json::to_vec(command)
             .map_err(|error| Error::new(Kind::Invalid, "the command can't be written as JSON").because(error))?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::{Error, Kind};
 use crate::journal::StreamId;
 use crate::pipeline::{Answer, RunInput};
-use crate::rollout::{self, RolloutInput, Verb};
+use crate::rollout::{self, REVERT_ANEW, RolloutInput, Verb};
 
 /// A command to a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,8 +59,20 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Take a rollout back. It wins from every state.
+    /// Take back a rollout whose version is not promoted yet; it wins over every pause and gate. Refused after that:
+    /// see `revert`.
     Abort {
+        /// The rollout's step.
+        step: String,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Take back a rollout that is under way, also when its version is promoted and the old one is kept: the old one
+    /// gets all traffic and is the stable one again. Before the promotion it is the same as an abort. After the
+    /// rollout's end a run with a revert step does it.
+    Revert {
         /// The rollout's step.
         step: String,
         /// Who says so.
@@ -96,14 +108,17 @@ impl Command {
             Command::Pause { step, by, .. } => ("pause", Some(step), by),
             Command::Resume { step, by, .. } => ("resume", Some(step), by),
             Command::Abort { step, by, .. } => ("abort", Some(step), by),
+            Command::Revert { step, by, .. } => ("revert", Some(step), by),
         }
     }
 
-    /// Why a run that has ended is sent none.
-    pub(crate) fn after_the_end(run: &StreamId) -> Error {
-        Error::new(Kind::Conflict, "the run has ended, and takes no commands")
-            .with("run", run.name())
-            .help("what failed, was skipped or cancelled runs again when it is started under its key with rerun_failed")
+    /// Why it is not sent to a run that has ended.
+    pub(crate) fn after_the_end(&self, run: &StreamId) -> Error {
+        let help = match self {
+            Command::Abort { .. } | Command::Revert { .. } => REVERT_ANEW,
+            _ => "what failed, was skipped or cancelled runs again when it is started under its key with rerun_failed",
+        };
+        Error::new(Kind::Conflict, "the run has ended, and takes no commands").with("run", run.name()).help(help)
     }
 
     /// The input that the run's machine takes.
@@ -122,6 +137,7 @@ impl Command {
             Command::Pause { step, by, reason } => (step, Verb::Pause, by, reason),
             Command::Resume { step, by, reason } => (step, Verb::Resume, by, reason),
             Command::Abort { step, by, reason } => (step, Verb::Abort, by, reason),
+            Command::Revert { step, by, reason } => (step, Verb::Revert, by, reason),
         };
         RunInput::Rollout { step, input: Box::new(RolloutInput::Command(rollout::Command { verb, by, reason })) }
     }

@@ -79,7 +79,7 @@ impl Kernel {
                 "start it again under its key, and send it then",
             )
         } else {
-            return Err(Command::after_the_end(run));
+            return Err(command.after_the_end(run));
         };
         Err(Error::new(kind, what).with("run", run.name()).help(help))
     }
@@ -130,5 +130,5 @@ impl Kernel {
 }
 
 fn turn_back(why: &str) -> RolloutInput {
-    RolloutInput::Command(rollout::Command { verb: Verb::Abort, by: "tidegate".to_owned(), reason: why.to_owned() })
+    RolloutInput::Command(rollout::Command { verb: Verb::Revert, by: "tidegate".to_owned(), reason: why.to_owned() })
 }

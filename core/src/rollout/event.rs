@@ -45,8 +45,10 @@ pub struct Start {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "RolloutCause")]
 pub enum Cause {
-    /// Somebody aborted it.
+    /// Somebody took it back before its version was promoted.
     Abort,
+    /// Somebody took it back after its version was promoted.
+    Revert,
     /// The judge condemned the new version.
     Harm,
     /// Nearly every request to the new version failed.

@@ -114,6 +114,9 @@ pub(super) fn end(state: &RolloutState, outcome: Outcome) -> String {
         }
         Outcome::RolledBack => format!("{version} rolled back at {}: {}{left}", percent(share), turned(state)),
         Outcome::Aborted => format!("{version} aborted at {} {}{left}", percent(share), turned(state)),
+        Outcome::Reverted => {
+            format!("{version} reverted to {} {}{left}", state.former().unwrap_or("nothing"), turned(state))
+        }
         Outcome::Stuck => format!("{version} was taken back at {}: {}{left}", percent(share), turned(state)),
     }
 }

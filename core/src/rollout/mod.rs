@@ -10,6 +10,7 @@ mod terms;
 
 pub use event::{Cause, Pause, RolloutEvent, Seen, Sight, Start};
 pub use explain::{doing, percent};
+pub(crate) use machine::REVERT_ANEW;
 pub use machine::{
     Begin, Command, Hold, Request, RolloutEffect, RolloutInput, RolloutMachine, RolloutState, Verb, service_events,
 };

@@ -17,8 +17,10 @@ pub enum Outcome {
     Promoted,
     /// The rollout turned back by itself; what served before serves as before.
     RolledBack,
-    /// Somebody aborted it; what served before serves as before.
+    /// Somebody took it back before its version was promoted; what served before serves as before.
     Aborted,
+    /// Somebody took it back after its version was promoted; what served before serves as before.
+    Reverted,
     /// The way back could not be walked to its end. Both versions are kept, and a person is needed.
     Stuck,
 }
@@ -30,6 +32,7 @@ impl Outcome {
             Outcome::Promoted => "promoted",
             Outcome::RolledBack => "rolled_back",
             Outcome::Aborted => "aborted",
+            Outcome::Reverted => "reverted",
             Outcome::Stuck => "stuck",
         }
     }

@@ -1,9 +1,10 @@
 //! A crash at every append and every effect of a story ends as the story without one.
 
+use tidegate::Command;
 use tidegate::analysis::{Form, JudgeSpec};
 use tidegate::rollout::RolloutSpec;
 use tidegate::service::Outcome;
-use tidegate::simulate::{Appended, End, Fault, Nature, Story};
+use tidegate::simulate::{Appended, End, Fault, Moment, Nature, Story};
 use tidegate::time::Span;
 
 use crate::stories::*;
@@ -108,6 +109,19 @@ fn a_revert() {
     let story = standing(8).then(release("v2", blue_green(None))).then(revert(None));
     let end = crash_everywhere("a revert", &story);
     assert_eq!((outcome(&end, "back"), end.services["shop"].stable.as_deref()), (Outcome::Promoted, Some("v1")));
+}
+
+/// Long after the promotion of every telling, with or without a crash before it, and long before the old version goes.
+#[test]
+fn a_revert_while_the_old_version_is_kept() {
+    let spec = RolloutSpec { keep_old: Some("20m".into()), ..canary(&[50.0], "10s") };
+    let revert = Command::Revert { step: "ship".to_owned(), by: "ann".to_owned(), reason: "because".to_owned() };
+    let chapter = release("v2", spec).say(Moment::After(Span::seconds(300)), revert);
+    let end = crash_everywhere("a revert while the old version is kept", &standing(11).then(chapter));
+    assert_eq!(end.runs[1].rollouts["ship"], (Outcome::Reverted, "v2 reverted to v1 by ann: because".to_owned()));
+    let shop = &end.services["shop"];
+    assert_eq!((shop.stable.as_deref(), shop.held.as_deref()), (Some("v1"), None));
+    assert_eq!((&shop.weights, &shop.ready), (&[("v1".to_owned(), 10_000)].into(), &[("v1".to_owned(), 4)].into()));
 }
 
 #[test]

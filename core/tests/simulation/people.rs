@@ -15,14 +15,18 @@ fn abort() -> Command {
     Command::Abort { step: "ship".to_owned(), by: "ann".to_owned(), reason: "because".to_owned() }
 }
 
+fn revert() -> Command {
+    Command::Revert { step: "ship".to_owned(), by: "ann".to_owned(), reason: "because".to_owned() }
+}
+
 /// In every phase: without a crash, and with one at the append that takes the command.
-fn abort_everywhere(name: &str, seed: u64, chapter: &Chapter) {
+fn say_everywhere(name: &str, seed: u64, chapter: &Chapter, command: &Command) {
     let before = whole(&standing(seed));
     let expected = whole(&standing(seed).then(chapter.clone()));
     let first = expected.runs[1].appends_before;
-    let (mut aborted, mut late) = (0, 0);
+    let (mut aborted, mut reverted, mut late) = (0, 0, 0);
     for n in 0..expected.appends - first {
-        let told = standing(seed).then(chapter.clone().say(Moment::Commits(n), abort()));
+        let told = standing(seed).then(chapter.clone().say(Moment::Commits(n), command.clone()));
         let mut stories: Vec<Story> = vec![told.clone()];
         for how in [Appended::Lost, Appended::Durable, Appended::Failed, Appended::Unacknowledged] {
             stories.push(told.with(vec![Fault::append(first + n + 1, how, Span::seconds(2))]));
@@ -37,24 +41,36 @@ fn abort_everywhere(name: &str, seed: u64, chapter: &Chapter) {
                     assert_eq!(end.services, before.services, "{name} after {n}: {:?}", story.faults);
                     aborted += 1;
                 }
-                // Said before the rollout had begun, where it is refused, or after its end.
+                (RunOutcome::Failed, Some(Outcome::Reverted)) if *command == revert() => {
+                    assert_eq!(end.services, before.services, "{name} after {n}: {:?}", story.faults);
+                    reverted += 1;
+                }
+                // Said before the rollout had begun, where it is refused, or after its end, or after the promotion.
                 (RunOutcome::Succeeded, Some(Outcome::Promoted)) => late += 1,
                 other => panic!("{name} after {n}: {other:?}, {:?}", story.faults),
             }
         }
     }
-    eprintln!("figure: {name} at every point: {aborted} aborted, {late} too early or too late, seed {seed}");
-    assert!(aborted > 40, "{aborted}");
+    eprintln!(
+        "figure: {name} at every point: {aborted} aborted, {reverted} reverted, {late} too early or too late, seed {seed}"
+    );
+    assert!(aborted > 25, "{aborted}");
+    assert_eq!(reverted > 10, *command == revert(), "{reverted}");
 }
 
 #[test]
 fn abort_in_every_phase_of_a_canary() {
-    abort_everywhere("abort of a canary", 21, &release("v2", judged(&[25.0, 50.0], "20s")));
+    say_everywhere("abort of a canary", 21, &release("v2", judged(&[25.0, 50.0], "20s")), &abort());
 }
 
 #[test]
 fn abort_in_every_phase_of_a_blue_green() {
-    abort_everywhere("abort of a blue-green", 22, &release("v2", blue_green(Some("10s"))));
+    say_everywhere("abort of a blue-green", 22, &release("v2", blue_green(Some("10s"))), &abort());
+}
+
+#[test]
+fn revert_in_every_phase_of_a_canary() {
+    say_everywhere("revert of a canary", 25, &release("v2", canary(&[50.0], "10s")), &revert());
 }
 
 /// Nothing of a first release that is aborted stays, whenever that is.
@@ -125,7 +141,7 @@ fn a_cancel_takes_a_rollout_back_through_a_long_crash() {
     let expected = whole(&standing(seed).then(chapter.clone()));
     let first = expected.runs[1].appends_before;
     let cancel = || Command::Cancel { by: "ann".to_owned(), reason: "because".to_owned() };
-    let mut back = 0;
+    let mut taken = 0;
     for n in 0..expected.appends - first {
         let told = standing(seed).then(chapter.clone().say(Moment::Commits(n), cancel()));
         for later in 1..=5 {
@@ -135,16 +151,17 @@ fn a_cancel_takes_a_rollout_back_through_a_long_crash() {
             let run = &end.runs[1];
             match (run.status, run.rollouts.get("ship").map(|(outcome, _)| *outcome)) {
                 (RunStatus::Finished(RunOutcome::Cancelled), rollout) => {
-                    assert!(matches!(rollout, None | Some(Outcome::Aborted)), "after {n}: {:?}", run.rollouts);
+                    let back = matches!(rollout, None | Some(Outcome::Aborted | Outcome::Reverted));
+                    assert!(back, "after {n}: {:?}", run.rollouts);
                     assert_eq!(end.services, before.services, "after {n}: {:?}", story.faults);
-                    back += u32::from(rollout.is_some());
+                    taken += u32::from(rollout.is_some());
                 }
                 (RunStatus::Finished(RunOutcome::Succeeded), Some(Outcome::Promoted)) => {}
                 other => panic!("after {n}: {other:?}, {:?}", story.faults),
             }
         }
     }
-    assert!(back > 40, "{back}");
+    assert!(taken > 40, "{taken}");
 }
 
 /// A gate that waits for somebody waits through any crash.

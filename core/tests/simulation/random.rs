@@ -149,10 +149,11 @@ fn rollout_story(seed: u64) -> Story {
     for _ in 0..chance.below(3) {
         at += chance.below(60_000);
         let (step, by, reason) = (step.to_owned(), by.clone(), reason.clone());
-        let command = match chance.below(5) {
+        let command = match chance.below(6) {
             0 => Command::Abort { step, by, reason },
             1 => Command::Promote { step, by, reason },
             2 => Command::Cancel { by, reason },
+            3 => Command::Revert { step, by, reason },
             _ => Command::Pause { step: step.clone(), by: by.clone(), reason: reason.clone() },
         };
         chapter.said.push(tidegate::simulate::Said { when: Moment::After(Span::millis(at)), command });
@@ -205,7 +206,7 @@ fn check_service(story: &Story, end: &End) {
                 let running = BTreeMap::from([(version.clone(), 4)]);
                 assert_eq!(shape(found), (Some(version), all, running), "TIDEGATE_SEED={seed}: {reason}");
             }
-            Outcome::Aborted | Outcome::RolledBack => {
+            Outcome::Aborted | Outcome::Reverted | Outcome::RolledBack => {
                 assert_eq!(shape(found), shape(earlier), "TIDEGATE_SEED={seed}: {reason}");
                 assert_eq!(found.kept, earlier.kept, "TIDEGATE_SEED={seed}: {reason}");
             }

@@ -91,13 +91,13 @@ impl Kernel {
         }
     }
 
-    /// A rollout is stopped by taking it back.
+    /// A rollout is stopped by taking it back, promoted or not.
     fn stop_rollout(&mut self, run: &StreamId, step: String, why: &StopWhy, now: Time) -> Result<()> {
         let (by, reason) = match why {
             StopWhy::Cancelled { by } => (by.clone(), "the run was cancelled".to_owned()),
             other => ("tidegate".to_owned(), other.to_string()),
         };
-        let input = RolloutInput::Command(rollout::Command { verb: Verb::Abort, by, reason });
+        let input = RolloutInput::Command(rollout::Command { verb: Verb::Revert, by, reason });
         self.input(run, &RunInput::Rollout { step, input: Box::new(input) }, now)
     }
 

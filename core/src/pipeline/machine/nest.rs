@@ -10,7 +10,7 @@ use crate::pipeline::machine::event::{Cause, Event, StepError};
 use crate::pipeline::machine::input::{Effect, Input, Outcome, StartStep};
 use crate::pipeline::machine::state::{Phase, Run};
 use crate::pipeline::spec::ActionSpec;
-use crate::rollout::{RolloutEvent, RolloutInput, RolloutMachine, RolloutState};
+use crate::rollout::{REVERT_ANEW, RolloutEvent, RolloutInput, RolloutMachine, RolloutState};
 use crate::service::{self, Release};
 use crate::time::Time;
 
@@ -23,7 +23,7 @@ pub(super) fn decide(draft: &mut Draft<'_>, run: &Run, step: &str, input: &Rollo
     let phase = run.steps.get(i).map(|known| &known.phase);
     if phase != Some(&Phase::Running) {
         let (what, help) = match phase.and_then(Phase::ended) {
-            Some(_) => ("the rollout is over", "to go back to a former version, start a revert"),
+            Some(_) => ("the rollout is over", REVERT_ANEW),
             None => ("the rollout has not begun", "send it again once its step has started"),
         };
         return Err(Error::new(Kind::Conflict, what).with("run", &run.id).with("step", step).help(help));

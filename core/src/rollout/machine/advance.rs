@@ -212,6 +212,7 @@ impl<'a> Draft<'a> {
             None => Outcome::Promoted,
             Some(_) if state.left_running.is_some() || state.lost.is_some() => Outcome::Stuck,
             Some((Cause::Abort, ..)) => Outcome::Aborted,
+            Some((Cause::Revert, ..)) => Outcome::Reverted,
             Some(_) => Outcome::RolledBack,
         };
         let reason = explain::end(state, outcome);

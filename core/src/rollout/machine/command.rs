@@ -31,11 +31,14 @@ pub enum Verb {
     Pause,
     /// Goes on after a pause.
     Resume,
-    /// Goes back, from any point.
+    /// Goes back, from any point before the promotion.
     Abort,
-    /// As abort: while a rollout is under way, the version to revert to is the one before it.
+    /// Goes back, from any point: as abort before the promotion, and after it to the version that was stable before.
     Revert,
 }
+
+/// How to go back when no rollout is under way any more.
+pub(crate) const REVERT_ANEW: &str = "to go back to a former version, start a run with a revert step";
 
 pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
     let state = &draft.state;
@@ -43,16 +46,25 @@ pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
         |what: &str, help: &str| Err(Error::new(Kind::Conflict, what).with("version", state.version()).help(help));
     if let Some((outcome, _)) = &state.finished {
         let what = format!("the rollout is over ({})", outcome.as_str());
-        return refuse(&what, "to go back to a former version, start a revert");
+        return refuse(&what, REVERT_ANEW);
     }
     let (by, reason) = (asked.by.clone(), asked.reason.clone());
     let back = state.back;
+    // Not `is_promoted`: a revert to the stable version, which clears up beside it, promotes nothing.
+    let promoted = !back && state.announced.is_some();
     match asked.verb {
         // On the way back already: nothing to add.
         Verb::Abort | Verb::Revert if back => {}
+        // As in Argo Rollouts, where an abort changes nothing once the new version is the stable one.
+        Verb::Abort if promoted => {
+            let what = format!("{} is promoted already, and an abort takes back only what is not", state.version());
+            let former = state.former().unwrap_or("what was before");
+            return refuse(&what, &format!("revert goes back to {former} as long as the rollout is under way"));
+        }
         Verb::Abort | Verb::Revert => {
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            draft.turn_back(Cause::Abort, format!("by {by}{why}"));
+            let cause = if promoted { Cause::Revert } else { Cause::Abort };
+            draft.turn_back(cause, format!("by {by}{why}"));
         }
         Verb::Pause | Verb::Resume | Verb::Promote if back => {
             return refuse("the rollout is on its way back", "it can't be stopped there");

@@ -25,6 +25,7 @@ mod state;
 mod tests;
 
 pub use begin::{Begin, Request};
+pub(crate) use command::REVERT_ANEW;
 pub use command::{Command, Verb};
 pub use rollout::{RolloutEffect, RolloutInput, RolloutMachine, service_events};
 pub(super) use state::LISTEN_WITHIN;

@@ -3,5 +3,6 @@
 mod bakes;
 mod harness;
 mod properties;
+mod reverts;
 mod scenarios;
 mod world;

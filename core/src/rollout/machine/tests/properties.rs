@@ -121,7 +121,7 @@ fn check_end(driver: &Driver, before: &ServiceState) {
     assert!(!reason.is_empty() && !reason.contains('\n'), "{reason}");
     let last = Seen::of(&driver.world.observed());
     match outcome {
-        Outcome::Aborted | Outcome::RolledBack => {
+        Outcome::Aborted | Outcome::Reverted | Outcome::RolledBack => {
             assert_eq!((&after.sizes, &after.weights), (&before.sizes, &before.weights), "{reason}");
             assert_eq!((&after.stable, &after.kept), (&before.stable, &before.kept), "{reason}");
             assert_eq!(after.versions, before.versions, "{reason}");
@@ -224,9 +224,9 @@ proptest! {
 proptest! {
     #![proptest_config(cases(4))]
 
-    /// At every event of a rollout: killed there, and aborted there. The world is healthy, so the end is known.
+    /// At every event of a rollout: killed there, and reverted there. The world is healthy, so the end is known.
     #[test]
-    fn abort_at_every_event_ends_as_before(mut story in stories(), done in any::<bool>()) {
+    fn revert_at_every_event_ends_as_before(mut story in stories(), done in any::<bool>()) {
         story.old = Nature::GOOD;
         story.new = Nature::GOOD;
         story.happenings.clear();
@@ -238,14 +238,20 @@ proptest! {
             story.begin(&mut driver);
             driver.crashes = vec![Crash { after, done, down: 0 }];
             driver.until(LONG, "the event", |d| d.events.len() >= after);
-            if driver.input(say(Verb::Abort)).is_err() {
+            let promoted = driver.state.is_promoted();
+            prop_assert!(driver.clone().input(say(Verb::Abort)).is_err() == (promoted || driver.state.finished.is_some()));
+            if driver.input(say(Verb::Revert)).is_err() {
                 prop_assert!(driver.state.finished.is_some());
                 continue;
             }
             let asked = driver.world.now;
-            let by_itself = driver.state.turned.as_ref().is_some_and(|(cause, ..)| *cause != Cause::Abort);
+            let expected = match driver.state.turned {
+                Some((Cause::Abort, ..)) => Outcome::Aborted,
+                Some((Cause::Revert, ..)) => Outcome::Reverted,
+                _ => Outcome::RolledBack,
+            };
+            prop_assert_eq!(expected == Outcome::Reverted, promoted);
             let outcome = driver.run(60);
-            let expected = if by_itself { Outcome::RolledBack } else { Outcome::Aborted };
             prop_assert_eq!(outcome, expected, "{} after {}", driver.reason(), after);
             check_end(&driver, &before);
             prop_assert!(driver.world.now.since(asked) <= crate::time::Span::seconds(60));

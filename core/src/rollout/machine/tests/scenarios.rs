@@ -161,22 +161,6 @@ fn abort_is_one_change_of_weights_and_wins_over_a_pause() {
 }
 
 #[test]
-fn abort_after_promotion_goes_back_to_the_old_version() {
-    for retiring in [false, true] {
-        let mut driver = Driver::new(world(&[])).with_stable("v1");
-        driver.ship(canary(&[50.0], "1s"), "v2");
-        driver.until(60, "promotion", |d| d.service.stable.as_deref() == Some("v2"));
-        if retiring {
-            driver.until(60, "retirement", |d| d.state.is_retiring());
-        }
-        driver.input(say(Verb::Revert)).unwrap();
-        assert_eq!(driver.run(60), Outcome::Aborted);
-        assert_eq!((driver.service.stable.as_deref(), driver.service.kept.len()), (Some("v1"), 0));
-        assert_eq!(driver.service.sizes, [("v1".to_owned(), 4)].into());
-    }
-}
-
-#[test]
 fn a_pause_and_a_resume_change_nothing_but_time() {
     let mut driver = Driver::new(world(&[])).with_stable("v1");
     driver.ship(canary(&[50.0], "10s"), "v2");

@@ -160,18 +160,13 @@ impl NativeEngine {
         registry: u32,
         options: String,
     ) -> napi::Result<Object<'env>> {
-        let (promise, object) = Promise::<NativeRun>::new(env)?;
         let registry = Arc::new(Registry::new(registry, Arc::clone(&self.shared.calls)));
-        let Some((handle, engine)) = self.parts() else {
-            promise.settle_with(Err(closed()), |_, run| Ok(run));
-            return Ok(object);
-        };
         let mut registered = Functions::new();
         for name in functions {
             let function = JsFunction { name: name.clone(), registry: Arc::clone(&registry) };
             registered.insert(name, Arc::new(function));
         }
-        let begin = async move {
+        self.begin(env, |engine| async move {
             let spec: PipelineSpec = parse(&spec, "the pipeline")?;
             let options: StartOptions = parse(&options, "the run's options")?;
             let mut start = engine.run_spec(spec, registered).params(options.params);
@@ -182,13 +177,13 @@ impl NativeEngine {
                 start = start.rerun_failed(by);
             }
             start.start().await
-        };
-        let driven = handle.clone();
-        handle.spawn(async move {
-            let begun = begin.await;
-            promise.settle_with(begun, |_, run| Ok(NativeRun::new(run, driven)));
-        });
-        Ok(object)
+        })
+    }
+
+    /// Resolves to a run, driven before or not, once it is cancelled.
+    #[napi]
+    pub fn cancel<'env>(&self, env: &'env Env, run: String, by: String, reason: String) -> napi::Result<Object<'env>> {
+        self.begin(env, |engine| async move { engine.cancel(&run, by, reason).await })
     }
 
     /// Answers a call by its number.
@@ -277,6 +272,24 @@ impl NativeEngine {
             Some((handle, engine)) => {
                 let work = work(engine);
                 handle.spawn(async move { promise.settle(work.await) });
+            }
+        }
+        Ok(object)
+    }
+
+    fn begin<'env, F>(&self, env: &'env Env, work: impl FnOnce(tidegate::Engine) -> F) -> napi::Result<Object<'env>>
+    where
+        F: Future<Output = tidegate::Result<tidegate::Run>> + Send + 'static,
+    {
+        let (promise, object) = Promise::<NativeRun>::new(env)?;
+        match self.parts() {
+            None => promise.settle_with(Err(closed()), |_, run| Ok(run)),
+            Some((handle, engine)) => {
+                let (work, driven) = (work(engine), handle.clone());
+                handle.spawn(async move {
+                    let run = work.await;
+                    promise.settle_with(run, |_, run| Ok(NativeRun::new(run, driven)));
+                });
             }
         }
         Ok(object)

@@ -7,7 +7,7 @@ import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
 import type { Pipeline } from './pipeline.js'
 import { type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
-import { Run, somebody } from './run.js'
+import { Run, type Saying, somebody } from './run.js'
 import { encode } from './values.js'
 
 /** How an engine is opened. */
@@ -100,6 +100,20 @@ export class Engine {
     } finally {
       stop?.[Symbol.dispose]()
     }
+  }
+
+  /**
+   * Cancels a run, by its id, whoever started it; `outcome` of what it resolves to says when it is done.
+   *
+   * One that no program has taken up, as its own does not come back, is ended without it, from what is recorded: what has
+   * not ended is cancelled, rollouts go back, cleanup steps run if they are commands, and are skipped if they are
+   * functions. Its program can run again what was cancelled, with `rerunFailed`.
+   *
+   * @throws TidegateError `not_found` when there is no such run, `conflict` when it has ended.
+   */
+  async cancel(run: string, saying: Saying = {}): Promise<Run> {
+    const { by = somebody(), reason = '' } = saying
+    return new Run(this.#native, unwrap(await this.#native.cancel(run, by, reason)))
   }
 
   /** The latest runs, newest first; 100 of them by default. */

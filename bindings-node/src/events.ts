@@ -153,6 +153,8 @@ export interface FactRunStarted extends Recorded {
 /** Another driver took the run up. */
 export interface FactRunResumed extends Recorded {
   readonly kind: 'run_resumed'
+  /** Whether only to end it, without its program: of its steps only cleanup commands run any more. */
+  readonly ending?: boolean
   /** The driver's epoch. */
   readonly epoch: number
 }
@@ -791,8 +793,15 @@ export interface SkipReasonFailFast {
   readonly step: string
 }
 
+/** The run was ended without its program, which has the function. */
+export interface SkipReasonNoProgram {
+  readonly kind: 'no_program'
+  /** The function. */
+  readonly function: string
+}
+
 /** Why a step will not run. */
-export type SkipReason = SkipReasonNeed | SkipReasonCancelled | SkipReasonFailFast
+export type SkipReason = SkipReasonNeed | SkipReasonCancelled | SkipReasonFailFast | SkipReasonNoProgram
 
 /** The command exited with a code other than 0. */
 export interface StepCauseExitCode {

@@ -37,6 +37,7 @@ export interface NativeEngine {
     registry: number,
     options: string,
   ): Promise<Answer<NativeRun>>
+  cancel(run: string, by: string, reason: string): Promise<Answer<NativeRun>>
   finish(id: number, reply: string): void
   send(run: string, command: string): Promise<Answer<string>>
   runs(limit?: number): Promise<Answer<string>>

@@ -1,10 +1,12 @@
 // A rollout with real processes behind the real proxy.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { blueGreen, Pipeline, Reader } from '../dist/index.js'
-import { engine, program, within } from './help.mjs'
+import { blueGreen, Engine, Pipeline, Reader } from '../dist/index.js'
+import { engine, folder, program, within } from './help.mjs'
 
 const SHOP = `require('http').createServer((_, answer) => answer.end(process.env.VERSION))
   .listen(process.env.PORT, process.env.HOST)`
@@ -31,6 +33,38 @@ function shipping(version, port, keepOld) {
   p.rollout('ship', blueGreen('shop', { serve, keepOld, progressDeadline: '30s' }), { release })
   return p
 }
+
+test('a run whose program was killed is ended without it', async (t) => {
+  const dir = folder(t)
+  const port = await freePort()
+  const child = program(t, 'ship.mjs', dir, String(port), SHOP)
+  await child.wrote('.')
+  child.child.kill('SIGKILL')
+  const { output } = await child.ended()
+  const id = /waits (\S+)\./.exec(output)[1]
+  const e = await Engine.open(join(dir, 'journal.db'))
+  t.after(() => e.close())
+  try {
+    const blocked = await within(e.run(shipping('v3', port, '0s'), { key: 'v3' }), 'the refusal')
+    assert.match(blocked.steps.ship.reason, /cancel that run with the engine/)
+    const run = await e.cancel(id, { by: 'ops', reason: 'its program is gone' })
+    const outcome = await within(run.outcome(), 'the end')
+    assert.equal(outcome.status, 'cancelled')
+    assert.deepEqual(
+      Object.entries(outcome.steps).map(([name, { status }]) => [name, status]).sort(),
+      [['announce', 'skipped'], ['release', 'succeeded'], ['report', 'skipped'], ['ship', 'cancelled'], ['tidy', 'succeeded']],
+    )
+    assert.match(outcome.steps.report.reason, /without the program that has the function/)
+    assert.ok(existsSync(join(dir, 'tidied-v2')))
+    const service = await e.service('shop')
+    assert.deepEqual([service.stable, service.weights, service.claim], ['v1', { v1: 100 }, null])
+    assert.equal(await answers(port), 'v1')
+    await assert.rejects(e.cancel(id), { kind: 'conflict', message: /the run has ended/ })
+    await assert.rejects(e.cancel('nobody'), { kind: 'not_found' })
+  } finally {
+    await e.removeService('shop')
+  }
+})
 
 test('what is promoted is reverted while the old version is kept', async (t) => {
   const { engine: e, path } = await engine(t)

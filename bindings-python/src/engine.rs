@@ -110,6 +110,11 @@ impl Engine {
         })
     }
 
+    /// Cancels a run, driven or not.
+    fn cancel(&self, py: Python<'_>, run: &str, by: &str, reason: &str) -> PyResult<Run> {
+        detached(py, || Ok(Run::new(wait(self.engine()?.cancel(run, by, reason))?, Arc::clone(&self.host))))
+    }
+
     /// The latest runs as JSON.
     #[pyo3(signature = (limit=None))]
     fn runs(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<String> {

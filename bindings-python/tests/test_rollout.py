@@ -175,6 +175,75 @@ def test_reverts_what_is_promoted_while_the_old_version_is_kept(journal: Path, p
     assert answers(port) == "v1"
 
 
+ABANDONED = """
+    import sys, tidegate
+    port, shop = int(sys.argv[1]), sys.argv[2]
+    serve = tidegate.Serve(f"127.0.0.1:{port}", replicas=1, drain="1s")
+
+    def release(version):
+        return tidegate.Release(version, [sys.executable, "-c", shop], {"VERSION": version})
+
+    def pipeline(version, promote):
+        p = tidegate.Pipeline("release")
+        blue_green = tidegate.BlueGreen("shop", serve=serve, promote=promote, keep_old="0s")
+        ship = p.rollout("ship", blue_green, release=release(version))
+        p.command("tidy", ["touch", sys.argv[3]], cleanup=True)
+
+        @p.step(after=[ship])
+        def announce(context): pass
+
+        @p.step(cleanup=True)
+        def report(context): pass
+
+        return p
+
+    with tidegate.Engine("release.db") as engine:
+        engine.run(pipeline("v1", "auto"), key="v1").ok()
+        run = engine.start(pipeline("v2", "manual"), key="v2")
+        for event in run:
+            moved = event["kind"] == "rollout" and event["event"]["kind"] == "move_began"
+            if moved and "approval" in str(event["event"]["step"]):
+                print(run.id, flush=True)
+"""
+
+
+def test_a_run_whose_program_was_killed_is_ended_without_it(
+    journal: Path, port: int, tmp_path: Path, child: Child
+) -> None:
+    program = child(ABANDONED, str(port), SHOP, str(tmp_path / "tidied"))
+    assert program.stdout is not None
+    run = program.stdout.readline().strip()
+    assert run, program.communicate()
+    program.kill()
+    program.wait()
+    (tmp_path / "tidied").unlink()
+    with tidegate.Engine(journal) as engine:
+        third, _ = pipeline("v3", port)
+        blocked = engine.run(third, key="v3").steps["ship"].reason
+        assert blocked is not None and run in blocked and "cancel that run with the engine" in blocked
+        ended = engine.cancel(run, "its program is gone", by="ops")
+        outcome = ended.outcome(PATIENCE)
+        assert outcome.status == "cancelled"
+        assert {name: step.status for name, step in outcome.steps.items()} == {
+            "ship": "cancelled", "announce": "skipped", "tidy": "succeeded", "report": "skipped"
+        }
+        assert "without the program that has the function" in (outcome.steps["report"].reason or "")
+        assert (tmp_path / "tidied").exists()
+        check(list(ended))
+        service = engine.service("shop")
+        assert service is not None and (service.stable, service.claim) == ("v1", None)
+        assert answers(port) == "v1"
+        with pytest.raises(tidegate.NotFound):
+            engine.cancel("nobody")
+
+    async def main() -> None:
+        async with tidegate.AsyncEngine(journal) as engine:
+            with pytest.raises(tidegate.Conflict, match="the run has ended"):
+                await engine.cancel(run)
+
+    asyncio.run(main())
+
+
 def promoted(run: tidegate.Run, step: tidegate.Step[tidegate.Promoted]) -> bool:
     """Says that it may be promoted, and whether that was the end of it."""
     try:

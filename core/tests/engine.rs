@@ -171,7 +171,6 @@ async fn logs_lie_beside_the_journal_by_whatever_name_and_go_with_their_run() {
     engine.close().await.unwrap();
 }
 
-/// Another driver may take it up, or nobody: this one does not have it.
 #[tokio::test]
 async fn a_command_to_a_run_that_nobody_took_up_says_so() {
     let dir = tempfile::tempdir().unwrap();
@@ -183,7 +182,8 @@ async fn a_command_to_a_run_that_nobody_took_up_says_so() {
     let engine = Engine::open(journal(dir.path())).await.unwrap();
     let cancel = Command::Cancel { by: "ann".into(), reason: String::new() };
     let error = engine.send(&run, cancel).await.unwrap_err();
-    assert_eq!(error.message(), "the run is not under way in this program");
+    assert_eq!(error.message(), "no program has taken the run up again");
+    assert!(error.to_string().contains("start the pipeline \"p\" under the key \"k\" again"), "{error}");
     engine.close().await.unwrap();
 }
 

@@ -120,6 +120,10 @@ class AsyncEngine:
         native = await asyncio.to_thread(self._core.start, pipeline, key, params, rerun_failed, loop, context)
         return AsyncRun(self, native)
 
+    async def cancel(self, run: str, reason: str = "", *, by: str | None = None) -> AsyncRun:
+        """Cancels a run, by its id, also one whose program does not come back; see ``Engine.cancel``."""
+        return AsyncRun(self, await asyncio.to_thread(self._core.cancel, run, by, reason))
+
     async def runs(self, limit: int | None = None) -> list[RunRow]:
         """The latest runs, newest first; 100 of them by default."""
         return await asyncio.to_thread(self._core.runs, limit)

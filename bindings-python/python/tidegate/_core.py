@@ -78,6 +78,10 @@ class Core:
         """Sends a command to a run."""
         self.native.send(run, json.dumps(command))
 
+    def cancel(self, run: str, by: str | None, reason: str) -> _tidegate.Run:
+        """Cancels a run, driven or not."""
+        return self.native.cancel(run, by or who(), reason)
+
     def runs(self, limit: int | None) -> list[RunRow]:
         """The latest runs."""
         return runs_from(self.native.runs(limit))

@@ -83,6 +83,14 @@ class Engine:
         native = self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context())
         return Run(self, native)
 
+    def cancel(self, run: str, reason: str = "", *, by: str | None = None) -> Run:
+        """Cancels a run, by its id, whoever started it; ``outcome()`` of what it returns says when it is done.
+
+        One that no program has taken up, as its own does not come back, is ended without it, from what is recorded: what
+        has not ended is cancelled, rollouts go back, cleanup steps run if they are commands, and are skipped if they are
+        functions. Its program can run again what was cancelled, with ``rerun_failed``."""
+        return Run(self, self._core.cancel(run, by, reason))
+
     def runs(self, limit: int | None = None) -> list[RunRow]:
         """The latest runs, newest first; 100 of them by default."""
         return self._core.runs(limit)

@@ -96,6 +96,7 @@ __all__ = [
     "SkipReasonCancelled",
     "SkipReasonFailFast",
     "SkipReasonNeed",
+    "SkipReasonNoProgram",
     "StepCause",
     "StepCauseBadValue",
     "StepCauseCanNotStart",
@@ -355,6 +356,8 @@ class FactRunResumed(Recorded):
     """Another driver took the run up."""
 
     kind: Literal["run_resumed"]
+    ending: NotRequired[bool]
+    """Whether only to end it, without its program: of its steps only cleanup commands run any more."""
     epoch: int
     """The driver's epoch."""
 
@@ -969,6 +972,14 @@ class SkipReasonFailFast(TypedDict):
     """The step that failed."""
 
 
+class SkipReasonNoProgram(TypedDict):
+    """The run was ended without its program, which has the function."""
+
+    kind: Literal["no_program"]
+    function: str
+    """The function."""
+
+
 class StepCauseExitCode(TypedDict):
     """The command exited with a code other than 0."""
 
@@ -1208,7 +1219,7 @@ RolloutGate: TypeAlias = RolloutGateHealth | RolloutGatePause | RolloutGateAnaly
 RolloutMove: TypeAlias = RolloutMoveScale | RolloutMoveRoute | RolloutMoveGate | RolloutMovePromote | RolloutMoveRetire
 """One move of a plan."""
 
-SkipReason: TypeAlias = SkipReasonNeed | SkipReasonCancelled | SkipReasonFailFast
+SkipReason: TypeAlias = SkipReasonNeed | SkipReasonCancelled | SkipReasonFailFast | SkipReasonNoProgram
 """Why a step will not run."""
 
 StepCause: TypeAlias = StepCauseExitCode | StepCauseSignal | StepCauseException | StepCauseTimeout | StepCauseDeadline | StepCauseNotFound | StepCauseCanNotStart | StepCauseBadValue | StepCauseLost | StepCauseResolved | StepCauseRolledBack | StepCauseRefused

@@ -39,6 +39,7 @@ const BATCH: usize = 4_096;
 pub(crate) enum Message {
     Start(Box<Begin>, oneshot::Sender<Result<Begun>>),
     Command(StreamId, Command, oneshot::Sender<Result<()>>),
+    Cancel { run: StreamId, by: String, reason: String, reply: oneshot::Sender<Result<Begun>> },
     Outcome { run: StreamId, step: String, attempt: u32, token: u64, outcome: StepOutcome },
     Report { service: String, report: Report },
     Remove(String, oneshot::Sender<Result<()>>),
@@ -273,6 +274,12 @@ impl Driver {
                 let done = self.kernel.command(&run, command, now);
                 self.ack(move |committed| {
                     let _ = reply.send(committed.and(done));
+                });
+            }
+            Message::Cancel { run, by, reason, reply } => {
+                let begun = self.cancel(run, by, reason, now);
+                self.ack(move |committed| {
+                    let _ = reply.send(committed.and(begun));
                 });
             }
             Message::Outcome { run, step, attempt, token, outcome } => {

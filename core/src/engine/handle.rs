@@ -83,10 +83,25 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::NotFound`] when there is no such run; [`Kind::Conflict`] when the command can't be now, when the run has
-    /// ended (start it again with [`Start::rerun_failed`]) or when it is not driven here.
+    /// ended (start it again with [`Start::rerun_failed`]), or when no program has taken it up (see [`Engine::cancel`]).
     pub async fn send(&self, run: &str, command: Command) -> Result<()> {
         let run = StreamId::run(run)?;
         self.call(|reply| Message::Command(run, command, reply)).await?
+    }
+
+    /// Cancels a run, whoever started it, and returns when that is recorded; [`Run::outcome`] says when it is done.
+    ///
+    /// One that no program has taken up, as its own does not come back, is ended without it, from what is recorded:
+    /// what has not ended is cancelled, rollouts go back, cleanup steps run if they are commands, and are skipped if
+    /// they are functions. Its program can run again what was cancelled, with [`Start::rerun_failed`].
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such run; [`Kind::Conflict`] when it has ended; [`Kind::Unsupported`] when a
+    /// rollout is to go back and there is no way to start a supervisor.
+    pub async fn cancel(&self, run: &str, by: impl Into<String>, reason: impl Into<String>) -> Result<Run> {
+        let (run, by, reason) = (StreamId::run(run)?, by.into(), reason.into());
+        let begun = self.call(|reply| Message::Cancel { run, by, reason, reply }).await??;
+        Ok(Run { engine: self.clone(), id: begun.run.name().to_owned(), log: begun.log })
     }
 
     /// The latest runs, newest first.

@@ -10,6 +10,7 @@ use crate::engine::log::RunLog;
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Fault, Kind, Result};
 use crate::journal::StreamId;
+use crate::kernel::{Command, no_run};
 use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, RunStatus, params_hash};
 use crate::time::Time;
 
@@ -127,6 +128,34 @@ impl Driver {
                 Ok(Begun { run, log })
             }
         }
+    }
+}
+
+impl Driver {
+    /// Cancels a run. One that no program has taken up is taken up to be ended, from what is recorded of it.
+    pub(super) fn cancel(&mut self, run: StreamId, by: String, reason: String, now: Time) -> Result<Begun> {
+        if let Some(driven) = self.runs.get(&run) {
+            let log = Arc::clone(&driven.shop.log);
+            self.kernel.command(&run, Command::Cancel { by, reason }, now)?;
+            return Ok(Begun { run, log });
+        }
+        let log = Arc::new(RunLog::new());
+        if !self.kernel.load(&run, |event| log.push(event.seq, event.at, &event.body))? {
+            return Err(no_run(&run));
+        }
+        let known = self.kernel.run(&run).and_then(|state| state.run());
+        let params = known.map(|known| known.params().clone()).unwrap_or_default();
+        let ships = known.is_some_and(|known| known.outcome().is_none() && known.rollouts().next().is_some());
+        let able = if ships { self.fleet.can_start() } else { Ok(()) };
+        if let Err(error) = able.and_then(|()| self.kernel.end_only(&run, by, reason, now)) {
+            self.kernel.unload(&run);
+            return Err(error);
+        }
+        let driven = workshop(self, &run, params, Functions::new(), Arc::clone(&log));
+        self.runs.insert(run.clone(), driven);
+        self.begun.push(run.clone());
+        self.expect_services(&run);
+        Ok(Begun { run, log })
     }
 }
 

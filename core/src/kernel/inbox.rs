@@ -1,7 +1,7 @@
 //! Commands from the inbox, and what the world's reports mean.
 
 use crate::error::{Error, Kind, Result};
-use crate::journal::StreamId;
+use crate::journal::{RunRow, StreamId};
 use crate::kernel::{Command, Kernel, Report};
 use crate::pipeline::RunInput;
 use crate::rollout::{self, RolloutInput, Verb};
@@ -70,18 +70,13 @@ impl Kernel {
         if self.run(run).is_some() {
             return self.input(run, &command.input(), now);
         }
-        let (kind, what, help) = if self.journal().head(run)? == 0 {
-            (Kind::NotFound, "there is no such run", "a run's id is given when it is started")
-        } else if self.journal().unfinished()?.iter().any(|row| row.stream == *run) {
-            (
-                Kind::Conflict,
-                "the run is not under way in this program",
-                "start it again under its key, and send it then",
-            )
-        } else {
-            return Err(command.after_the_end(run));
-        };
-        Err(Error::new(kind, what).with("run", run.name()).help(help))
+        if self.journal().head(run)? == 0 {
+            return Err(no_run(run));
+        }
+        match self.journal().unfinished()?.iter().find(|row| row.stream == *run) {
+            Some(row) => Err(not_taken_up(row)),
+            None => Err(command.after_the_end(run)),
+        }
     }
 
     /// Takes a report of the world. What concerns the rollout that holds the service comes back as the inputs to its
@@ -127,6 +122,20 @@ impl Kernel {
         }
         Ok(self.asked_of_world())
     }
+}
+
+pub(crate) fn no_run(run: &StreamId) -> Error {
+    let help = "a run's id is given when it is started";
+    Error::new(Kind::NotFound, "there is no such run").with("run", run.name()).help(help)
+}
+
+/// Why a command is not carried out, and who must do what for that.
+fn not_taken_up(row: &RunRow) -> Error {
+    let (pipeline, key) = (&row.index.pipeline, &row.index.key);
+    Error::new(Kind::Conflict, "no program has taken the run up again").with("run", row.stream.name()).help(format!(
+        "start the pipeline {pipeline:?} under the key {key:?} again, and send it then; or cancel the run with the \
+             engine, which ends it without its program"
+    ))
 }
 
 fn turn_back(why: &str) -> RolloutInput {

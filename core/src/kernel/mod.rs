@@ -8,5 +8,6 @@ mod resume;
 mod view;
 
 pub use command::{Command, StepAnswer};
+pub(crate) use inbox::no_run;
 pub(crate) use machines::{Committed, Durable, Effect, Kernel};
 pub(crate) use view::{Order, Report, View};

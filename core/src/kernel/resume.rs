@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
-use crate::kernel::Kernel;
+use crate::kernel::{Command, Kernel};
 use crate::pipeline::{PipelineSpec, RunInput, RunStatus};
 use crate::time::Time;
 
@@ -58,6 +58,22 @@ impl Kernel {
             }
         }
         Ok(true)
+    }
+
+    /// Ends a run that was just folded and whose program does not come back, from what is recorded of it: its rollouts go
+    /// back, what has not ended is cancelled, cleanup commands run, and cleanup steps that are functions are skipped.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when it has ended.
+    pub(crate) fn end_only(&mut self, run: &StreamId, by: String, reason: String, now: Time) -> Result<()> {
+        let cancel = Command::Cancel { by, reason };
+        if self.run(run).is_some_and(|state| matches!(state.status(), RunStatus::Finished(_))) {
+            return Err(cancel.after_the_end(run));
+        }
+        let epoch = self.journal().epoch();
+        self.input(run, &RunInput::TakeUpToEnd { epoch }, now)?;
+        self.take_up(run, now)?;
+        self.input(run, &cancel.input(), now)
     }
 
     /// The services that a run holds, with the generations that were in force, so that a loss is noticed: 0 where

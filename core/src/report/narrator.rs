@@ -51,7 +51,8 @@ impl Narrator {
                 let key = key.as_ref().map(|key| format!(" ({key})")).unwrap_or_default();
                 format!("{}{key}: run {run} starts", definition.name)
             }
-            RunEvent::RunResumed { .. } => "resumed: it goes on where it was".to_owned(),
+            RunEvent::RunResumed { ending: false, .. } => "resumed: it goes on where it was".to_owned(),
+            RunEvent::RunResumed { ending: true, .. } => "taken up without its program, to be ended".to_owned(),
             RunEvent::StepStarted { step, attempt, .. } => {
                 self.began.insert(step.clone(), at);
                 let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };

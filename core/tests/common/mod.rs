@@ -24,18 +24,26 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Shop).se
 
 /// A folder of one test, and the port of its service.
 pub struct Site {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// Removes the folder; `None` in a second process of the test.
+    _temporary: Option<tempfile::TempDir>,
     pub port: u16,
 }
 
 impl Site {
     pub fn new() -> Site {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Site { dir: tempfile::Builder::new().prefix("tidegate-faults-").tempdir().unwrap(), port }
+        let dir = tempfile::Builder::new().prefix("tidegate-faults-").tempdir().unwrap();
+        Site { dir: dir.path().to_owned(), _temporary: Some(dir), port }
+    }
+
+    /// The site of another process.
+    pub fn at(dir: &Path, port: u16) -> Site {
+        Site { dir: dir.to_owned(), _temporary: None, port }
     }
 
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     pub fn journal(&self) -> PathBuf {

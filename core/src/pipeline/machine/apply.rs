@@ -20,7 +20,7 @@ pub(super) fn apply(state: &mut RunState, event: &Event, at: Time) {
     run.wake(at);
     match event {
         Event::RunStarted { .. } => {}
-        Event::RunResumed { epoch } => run.epoch = *epoch,
+        Event::RunResumed { epoch, ending } => (run.epoch, run.ending) = (*epoch, *ending),
         Event::StepStarted { step, attempt, token } => run.on(step, |run, i| run.start(i, *attempt, *token, at)),
         Event::StepStopping { step, attempt: _, why } => run.on(step, |run, i| {
             run.set_alarm(i, None);
@@ -70,6 +70,7 @@ pub(super) fn apply(state: &mut RunState, event: &Event, at: Time) {
         Event::RunFinished { outcome } => run.outcome = Some(*outcome),
         Event::RunReopened { by: _, epoch, steps } => {
             run.epoch = run.epoch.max(*epoch);
+            run.ending = false;
             run.reopen(steps);
         }
     }
@@ -101,6 +102,7 @@ fn started(event: &Event, at: Time) -> Option<Run> {
         failed: 0,
         cancelled: 0,
         halt: None,
+        ending: false,
         outcome: None,
         pipeline,
     };

@@ -71,7 +71,15 @@ pub(super) fn decide(state: &RunState, input: &Input, now: Time) -> Result<(Vec<
                     .with("epoch", epoch)
                     .with("epoch of the later driver", run.epoch));
             }
-            draft.resume(*epoch);
+            draft.resume(*epoch, false);
+        }
+        Input::TakeUpToEnd { epoch } => {
+            // The same epoch: this driver began it in an append that was reported as failed and is durable.
+            if run.outcome.is_some() || *epoch < run.epoch {
+                return Err(Error::new(Kind::Conflict, "the run has ended, or was taken up by a later driver")
+                    .with("run", &run.id));
+            }
+            draft.resume(*epoch, true);
         }
         Input::StepOutcome { step, attempt, token, outcome } => {
             let i = find(run, step)?;

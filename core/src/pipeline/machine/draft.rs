@@ -36,6 +36,7 @@ pub(super) struct Draft<'a> {
     failed: usize,
     cancelled: usize,
     halt: Option<StopWhy>,
+    ending: bool,
     /// Steps and edges looked at.
     work: usize,
 }
@@ -57,6 +58,7 @@ impl<'a> Draft<'a> {
             failed: run.failed,
             cancelled: run.cancelled,
             halt: run.halt.clone(),
+            ending: run.ending,
             work: 0,
         }
     }
@@ -65,6 +67,9 @@ impl<'a> Draft<'a> {
     /// Gives the events, and how many steps and edges were looked at.
     pub(super) fn finish(mut self) -> (Vec<Event>, usize) {
         self.expire();
+        if self.ending {
+            self.skip_functions();
+        }
         self.start();
         self.finish_quietly()
     }
@@ -84,9 +89,9 @@ impl<'a> Draft<'a> {
     }
 
     /// A new driver took the run up: every attempt that was not being stopped was cut off.
-    pub(super) fn resume(&mut self, epoch: u64) {
-        self.epoch = epoch;
-        self.events.push(Event::RunResumed { epoch });
+    pub(super) fn resume(&mut self, epoch: u64, ending: bool) {
+        (self.epoch, self.ending) = (epoch, ending);
+        self.events.push(Event::RunResumed { epoch, ending });
         for &i in &self.run.running {
             self.work += 1;
             let Some(step) = self.run.steps.get(i) else { continue };
@@ -357,6 +362,31 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Skips the cleanup steps that are functions and could start now: nobody has them. (Other steps are cancelled.)
+    fn skip_functions(&mut self) {
+        let run = self.run;
+        loop {
+            let mut marked = Vec::new();
+            for (i, step) in run.steps.iter().enumerate() {
+                self.work += 1;
+                let waits = self.open.get(&i).copied().unwrap_or(step.open) > 0;
+                let runs = step.phase == Phase::Running && !self.gone.contains(&i);
+                if waits || runs || !run.is_cleanup(i) || self.has_ended(i) {
+                    continue;
+                }
+                let Some(function) = run.function(i) else { continue };
+                let reason = SkipReason::NoProgram { function: function.to_owned() };
+                self.events.push(Event::StepSkipped { step: self.name(i), reason });
+                self.mark(i, Ended::Skipped);
+                marked.push(i);
+            }
+            if marked.is_empty() {
+                return;
+            }
+            self.spread(marked);
+        }
+    }
+
     /// Starts what is ready, in the order of definition, as far as there are slots.
     fn start(&mut self) {
         let run = self.run;
@@ -378,7 +408,7 @@ impl<'a> Draft<'a> {
             fresh.remove(&i);
             self.work += 1;
             let Some(step) = run.steps.get(i) else { continue };
-            if self.has_ended(i) {
+            if self.has_ended(i) || (self.ending && !run.is_cleanup(i)) {
                 continue;
             }
             if let Some(attempt) = step.unknown.filter(|_| !self.resolves(i)) {

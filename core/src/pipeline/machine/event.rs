@@ -43,6 +43,9 @@ pub enum Event {
     RunResumed {
         /// The driver's epoch.
         epoch: u64,
+        /// Whether only to end it, without its program: of its steps only cleanup commands run any more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ending: bool,
     },
     /// An attempt began.
     StepStarted {
@@ -323,6 +326,11 @@ pub enum SkipReason {
         /// The step that failed.
         step: String,
     },
+    /// The run was ended without its program, which has the function.
+    NoProgram {
+        /// The function.
+        function: String,
+    },
 }
 
 impl fmt::Display for SkipReason {
@@ -332,6 +340,9 @@ impl fmt::Display for SkipReason {
             SkipReason::Need { step, ended, when: _ } => write!(f, "needs {step}, which {ended}"),
             SkipReason::Cancelled { by } => write!(f, "the run was cancelled by {by}"),
             SkipReason::FailFast { step } => write!(f, "{step} failed, and the pipeline stops at the first failure"),
+            SkipReason::NoProgram { function } => {
+                write!(f, "the run was ended without the program that has the function {function:?}")
+            }
         }
     }
 }

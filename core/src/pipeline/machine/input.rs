@@ -34,6 +34,12 @@ pub enum Input {
         /// The pipeline as it is defined now.
         definition: Box<PipelineSpec>,
     },
+    /// A new driver took the run up without its program, to end it: what ran was cut off, and of the steps only cleanup
+    /// commands start any more. [`Input::Cancel`] is to follow.
+    TakeUpToEnd {
+        /// The driver's epoch.
+        epoch: u64,
+    },
     /// An attempt ended, and nothing of it is left running.
     StepOutcome {
         /// The step.

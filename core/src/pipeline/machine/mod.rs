@@ -22,6 +22,8 @@ pub use state::{Phase, Run, RunState, RunStatus};
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod ending;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod recovery;

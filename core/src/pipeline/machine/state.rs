@@ -52,6 +52,8 @@ pub struct Run {
     pub(super) cancelled: usize,
     /// Why no ordinary step starts any more.
     pub(super) halt: Option<StopWhy>,
+    /// Whether it was taken up only to be ended, without its program.
+    pub(super) ending: bool,
     pub(super) outcome: Option<RunOutcome>,
 }
 
@@ -254,7 +256,15 @@ impl Run {
     }
 
     pub(super) fn is_function(&self, step: usize) -> bool {
-        self.pipeline.step(step).is_some_and(|step| matches!(step.action, ActionSpec::Function { .. }))
+        self.function(step).is_some()
+    }
+
+    /// The function that a step calls.
+    pub(super) fn function(&self, step: usize) -> Option<&str> {
+        match &self.pipeline.step(step)?.action {
+            ActionSpec::Function { function } => Some(function),
+            _ => None,
+        }
     }
 
     pub(super) fn is_once(&self, step: usize) -> bool {

@@ -316,6 +316,10 @@ impl World {
                 SkipReason::FailFast { step: on } => {
                     assert!(self.spec.fail_fast && matches!(self.phase(on), Phase::Failed { .. }));
                 }
+                SkipReason::NoProgram { function } => {
+                    let spec = self.spec.steps.iter().find(|spec| spec.name == name).unwrap();
+                    assert_eq!(spec.action, ActionSpec::Function { function: function.clone() });
+                }
             }
         }
     }

@@ -54,10 +54,9 @@ pub(super) fn begin(state: &RolloutState, asked: &Begin) -> Result<Option<Start>
     let service = &asked.service;
     if let Some(claim) = &service.claim {
         let message = format!("a rollout of {:?} to {} is under way", service.name, claim.version);
-        return Err(Error::new(Kind::Conflict, message)
-            .with("run", &claim.run)
-            .with("step", &claim.step)
-            .help("wait for its end, or abort it"));
+        return Err(Error::new(Kind::Conflict, message).with("run", &claim.run).with("step", &claim.step).help(
+            "wait for its end, or abort it; if its program does not come back, cancel that run with the engine",
+        ));
     }
     let (terms, version, definition) = match &asked.request {
         Request::Ship { spec, release } => ship(service, spec, release)?,

@@ -17,7 +17,10 @@ export interface EngineOptions {
    * nothing.
    */
   readonly durability?: 'full' | 'relaxed' | 'memory'
-  /** Secrets for commands' environments, by name; see `secret`. Their values are kept out of all that is written. */
+  /**
+   * Secrets for commands' environments, by name; see `secret`. Their values are kept out of all that is written: a
+   * definition, a key or params that hold one are refused, a step whose value holds one fails, and output is masked.
+   */
   readonly secrets?: Readonly<Record<string, string>>
 }
 

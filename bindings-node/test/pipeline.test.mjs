@@ -205,7 +205,8 @@ test('secrets reach commands and nothing that is kept', async (t) => {
   const p = new Pipeline('p')
   const length = p.shell('use', 'printf %s ${#TOKEN}', { env: { TOKEN: secret('token'), my_Var: 'kept as it is' }, output: 'text' })
   const other = p.shell('other', 'printf %s "$my_Var"', { env: { my_Var: 'kept as it is' }, output: 'text' })
-  p.step('leak', () => ({ said: 'it is hunter2-hunter2-hunter2' }))
+  const leak = { allowFailure: true, retry: { attempts: 3, initial: '1ms' } }
+  p.step('leak', leak, () => ({ said: 'it is hunter2-hunter2-hunter2' }))
   p.step('throw', { allowFailure: true }, () => {
     throw new Error('hunter2-hunter2-hunter2')
   })
@@ -215,6 +216,18 @@ test('secrets reach commands and nothing that is kept', async (t) => {
   const outcome = (await run.outcome()).ok()
   assert.equal(outcome.value(length), '23')
   assert.equal(outcome.value(other), 'kept as it is')
+  const { attempts, reason } = outcome.steps.leak
+  assert.deepEqual([attempts, reason], [1, 'its value holds a secret, and values are recorded'])
+
+  const q = new Pipeline('q')
+  q.command('login', ['login', 'hunter2-hunter2-hunter2'], { env: { URL: 'x://hunter2-hunter2-hunter2@y' } })
+  await assert.rejects(e.run(q, { key: 'hunter2-hunter2-hunter2', params: ['hunter2-hunter2-hunter2'] }), (error) => {
+    const places = error.faults.map((fault) => fault.pointer)
+    assert.deepEqual(places, ['/key', '/params', '/steps/0/action/argv', '/steps/0/action/env/URL'])
+    assert.equal(error.kind, 'invalid')
+    assert.ok(!String(error).includes('hunter2'), String(error))
+    return true
+  })
   await e.close()
   const { readdirSync, readFileSync, statSync } = await import('node:fs')
   const files = readdirSync(dir, { recursive: true }).map((name) => join(dir, name))
@@ -222,6 +235,18 @@ test('secrets reach commands and nothing that is kept', async (t) => {
   for (const file of files.filter((name) => statSync(name).isFile())) {
     assert.ok(!readFileSync(file).includes('hunter2-hunter2'), file)
   }
+})
+
+test('rerunFailed leaves a run that succeeded as it is', async (t) => {
+  const { engine: e, dir } = await engine(t)
+  const p = new Pipeline('p')
+  const lint = p.shell('lint', `echo lint >> '${dir}/ran'; exit 1`, { allowFailure: true })
+  p.shell('deploy', `echo deploy >> '${dir}/ran'`, { after: [lint] })
+  const first = await e.run(p, { key: 'k' })
+  assert.equal(first.status, 'succeeded')
+  assert.deepEqual((await e.run(p, { key: 'k', rerunFailed: true })).steps, first.steps)
+  const { readFileSync } = await import('node:fs')
+  assert.equal(readFileSync(join(dir, 'ran'), 'utf8'), 'lint\ndeploy\n')
 })
 
 test('a missing secret fails the step', async (t) => {

@@ -222,6 +222,29 @@ def test_secrets_that_commands_print_are_masked(tmp_path: Path, journal: Path) -
             assert b"hunter2" not in path.read_bytes(), path
 
 
+def test_secrets_that_would_be_recorded_are_refused(tmp_path: Path, journal: Path) -> None:
+    secret = "hunter2-hunter2"
+    pipeline = tidegate.Pipeline("p")
+    pipeline.command("login", ["login", secret], env={"URL": f"x://{secret}@y"})
+    values = tidegate.Pipeline("values")
+
+    @values.step(retry=tidegate.Retry(attempts=3))
+    def token(context: tidegate.Context) -> str:
+        return f"Bearer {secret}"
+
+    with tidegate.Engine(journal, secrets={"token": secret}) as engine:
+        with pytest.raises(tidegate.Invalid, match="name the secret in a command's env") as refused:
+            engine.run(pipeline, key=secret, params=[secret])
+        places = [fault["pointer"] for fault in refused.value.faults]
+        assert places == ["/key", "/params", "/steps/0/action/argv", "/steps/0/action/env/URL"]
+        assert secret not in str(refused.value)
+        failed = engine.run(values).steps["token"]
+        assert (failed.attempts, failed.reason) == (1, "its value holds a secret, and values are recorded")
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
+
+
 def test_a_run_can_be_told_as_lines(engine: tidegate.Engine) -> None:
     pipeline = tidegate.Pipeline("p")
     pipeline.command("greet", ["true"])

@@ -37,7 +37,8 @@ class Engine:
             outcome = engine.run(release, key="v1.4.2")
 
     ``durability`` says what a recorded event survives: ``full`` loss of power, ``relaxed`` a crash of the process,
-    ``memory`` nothing. ``secrets`` are values for the environment of commands, by name; they are recorded nowhere.
+    ``memory`` nothing. ``secrets`` are values for the environment of commands, by name; they are recorded nowhere:
+    a definition, a key or params that hold one are refused, a step whose value holds one fails, and output is masked.
 
     Raises ``Busy`` when another process drives the journal, ``Corrupt`` when it is damaged.
     """

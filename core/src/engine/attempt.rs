@@ -1,6 +1,5 @@
 //! Runs one attempt of a step, command or function, and says how it ended.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,11 +11,10 @@ use tokio::sync::{mpsc, watch};
 use crate::define::{Context, Functions};
 use crate::engine::log::RunLog;
 use crate::engine::logs::LogFile;
-use crate::error::{Result, panic_text};
-use crate::kernel::Report;
+use crate::engine::secrets::{Secrets, clip};
+use crate::error::panic_text;
 use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
 use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
-use crate::secret::{Masker, Secret};
 use crate::time::Span;
 
 /// How many lines may wait between a command and those who look at it.
@@ -26,35 +24,6 @@ const LEFTOVER: Span = Span::seconds(2);
 /// How much of a failure's text goes into the journal, in bytes: of its sentence, and of its detail and its last lines.
 const MESSAGE: usize = 16 << 10;
 const DETAIL: usize = 64 << 10;
-
-/// The engine's secrets, and what keeps them out of what is written.
-#[derive(Debug)]
-pub(crate) struct Secrets {
-    by_name: BTreeMap<String, Secret>,
-    masker: Masker,
-}
-
-impl Secrets {
-    pub(crate) fn new(by_name: BTreeMap<String, Secret>) -> Result<Secrets> {
-        Ok(Secrets { masker: Masker::new(by_name.values())?, by_name })
-    }
-
-    /// What the world reports may quote what a process wrote, and goes into the journal.
-    pub(super) fn mask_report(&self, report: &mut Report) {
-        match report {
-            Report::Observed(observed) => {
-                let mask = |text: &mut String| *text = self.masker.mask(text);
-                observed.trouble.iter_mut().for_each(mask);
-                for trouble in observed.versions.values_mut().filter_map(|version| version.trouble.as_mut()) {
-                    mask(&mut trouble.what);
-                    trouble.last_lines.iter_mut().for_each(mask);
-                }
-            }
-            Report::Lost(why) => *why = self.masker.mask(why),
-            Report::Windows(_) | Report::Settled(_) | Report::Readings(_) => {}
-        }
-    }
-}
 
 /// All that the attempts of one run share.
 #[derive(Debug)]
@@ -77,7 +46,7 @@ impl Workshop {
         let outcome = match &start.action {
             ActionSpec::Command { .. } => self.command(&start, stop).await,
             // Masked before it is clipped: half a secret would not be found.
-            ActionSpec::Function { function } => self.masked(self.function(&start, function, stop).await),
+            ActionSpec::Function { function } => self.secrets.keep_out(self.function(&start, function, stop).await),
             // The kernel begins these itself.
             ActionSpec::Rollout { .. } | ActionSpec::Revert { .. } => StepOutcome::Lost,
         };
@@ -153,24 +122,6 @@ impl Workshop {
             Err(panic) => failed(StepError::new(Cause::Exception, format!("panicked: {}", panic_text(panic.as_ref())))),
         }
     }
-
-    /// What a function returned or said of its failure may hold a secret, and goes into the journal.
-    fn masked(&self, outcome: StepOutcome) -> StepOutcome {
-        let masker = &self.secrets.masker;
-        match outcome {
-            StepOutcome::Succeeded { value } => StepOutcome::Succeeded { value: masker.mask_json(&value) },
-            StepOutcome::Failed { error, retry_in } => {
-                let error = StepError {
-                    message: masker.mask(&error.message),
-                    detail: error.detail.map(|detail| masker.mask(&detail)),
-                    last_lines: error.last_lines.iter().map(|line| masker.mask(line)).collect(),
-                    ..error
-                };
-                StepOutcome::Failed { error, retry_in }
-            }
-            other => other,
-        }
-    }
 }
 
 /// A failure of a bearable size.
@@ -189,16 +140,6 @@ fn clipped(error: StepError) -> StepError {
     lines.reverse();
     let (message, detail) = (clip(&error.message, MESSAGE), error.detail.map(|detail| clip(&detail, DETAIL)));
     StepError { message, detail, last_lines: lines, ..error }
-}
-
-/// The beginning and the end of a text that is too long, with a note of what was left out.
-fn clip(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let bound = |from: usize| (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-    let (head, tail) = (bound(most / 2 - 64), bound(text.len() - (most / 2 - 64)));
-    format!("{} ... ({} bytes left out) ... {}", &text[..head], tail - head, &text[tail..])
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::define::Functions;
-use crate::engine::attempt::{Secrets, Workshop};
+use crate::engine::attempt::Workshop;
 use crate::engine::fleet::Fleet;
 use crate::engine::log::RunLog;
+use crate::engine::secrets::Secrets;
 use crate::engine::start::{Begin, Begun};
 use crate::error::{Error, Result};
 use crate::journal::StreamId;
@@ -211,7 +212,9 @@ impl Driver {
             Err(RecvTimeoutError::Disconnected) => return Some(End::Closed(None)),
         }
         let now = self.clock.now();
-        let read = self.kernel.read_inbox(now, |error| tracing::warn!(%error, "a command from the inbox was refused"));
+        let secrets = Arc::clone(&self.secrets);
+        let refused = |error| tracing::warn!(%error, "a command from the inbox was refused");
+        let read = self.kernel.read_inbox(now, |command| secrets.said(command), refused);
         // Deadlines don't wait for the inbox.
         let asked = self.kernel.tick(now);
         self.note(read.and(asked));
@@ -270,13 +273,15 @@ impl Driver {
                     let _ = reply.send(committed.and(begun));
                 });
             }
-            Message::Command(run, command, reply) => {
-                let done = self.kernel.command(&run, command, now);
+            Message::Command(run, mut command, reply) => {
+                let said = self.secrets.said(&mut command);
+                let done = said.and_then(|()| self.kernel.command(&run, command, now));
                 self.ack(move |committed| {
                     let _ = reply.send(committed.and(done));
                 });
             }
             Message::Cancel { run, by, reason, reply } => {
+                let (by, reason) = (self.secrets.words(&by), self.secrets.words(&reason));
                 let begun = self.cancel(run, by, reason, now);
                 self.ack(move |committed| {
                     let _ = reply.send(committed.and(begun));

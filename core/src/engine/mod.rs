@@ -10,6 +10,7 @@ mod open;
 mod outcome;
 mod reader;
 mod runtime;
+mod secrets;
 mod start;
 
 pub use crate::kernel::{Command, StepAnswer};

@@ -9,11 +9,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::engine::Engine;
-use crate::engine::attempt::Secrets;
 use crate::engine::driver::{Driver, Message};
 use crate::engine::fleet::{Fleet, Supervisor};
 use crate::engine::handle::Shared;
 use crate::engine::logs;
+use crate::engine::secrets::Secrets;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Durability, Journal, MemoryJournal, SqliteJournal};
 use crate::kernel::Kernel;
@@ -50,7 +50,8 @@ impl EngineOptions {
         self
     }
 
-    /// A secret for commands' environments. Its value is kept out of everything that is written.
+    /// A secret for commands' environments. Its value is kept out of everything that is written: a definition, a key or
+    /// params that hold it are refused, a step whose value holds it fails, and output is masked.
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, secret: Secret) -> EngineOptions {
         self.secrets.insert(name.into(), secret);

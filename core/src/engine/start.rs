@@ -37,9 +37,11 @@ pub(crate) struct Begun {
 }
 
 impl Driver {
-    pub(super) fn begin(&mut self, begin: Begin, now: Time) -> Result<Begun> {
+    pub(super) fn begin(&mut self, mut begin: Begin, now: Time) -> Result<Begun> {
         begin.spec.check()?;
         check_functions(&begin.spec, &begin.functions)?;
+        self.secrets.check(&begin.spec, begin.key.as_deref(), &begin.params)?;
+        begin.rerun_failed = begin.rerun_failed.map(|by| self.secrets.words(&by));
         let known = match &begin.key {
             // A run that was started a moment ago may not be durable yet.
             Some(key) => match self.kernel.find(&begin.spec.name, key) {

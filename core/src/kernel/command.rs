@@ -112,6 +112,19 @@ impl Command {
         }
     }
 
+    /// What its sender wrote, but for the value of an answer.
+    pub(crate) fn words(&mut self) -> Vec<&mut String> {
+        match self {
+            Command::Cancel { by, reason } => vec![by, reason],
+            Command::Promote { step, by, reason }
+            | Command::Pause { step, by, reason }
+            | Command::Resume { step, by, reason }
+            | Command::Abort { step, by, reason }
+            | Command::Revert { step, by, reason } => vec![step, by, reason],
+            Command::Resolve { step, by, .. } => vec![step, by],
+        }
+    }
+
     /// Why it is not sent to a run that has ended.
     pub(crate) fn after_the_end(&self, run: &StreamId) -> Error {
         let help = match self {

@@ -11,8 +11,14 @@ use crate::time::Time;
 impl Kernel {
     /// Takes the commands that wait for runs that are driven here. Each is taken in the same commit as what follows
     /// from it, and so is one that is refused: that is an event of the run, as who sent it may look nowhere else, and
-    /// goes to `refused`. One that is damaged is taken as well, as it would hide those behind it.
-    pub(crate) fn read_inbox(&mut self, now: Time, mut refused: impl FnMut(Error)) -> Result<()> {
+    /// goes to `refused`. One that is damaged is taken as well, as it would hide those behind it. `said` makes what is
+    /// in it fit to be recorded.
+    pub(crate) fn read_inbox(
+        &mut self,
+        now: Time,
+        said: impl Fn(&mut Command) -> Result<()>,
+        mut refused: impl FnMut(Error),
+    ) -> Result<()> {
         self.recover()?;
         let items = match self.journal().inbox() {
             Err(error) if error.kind() == Kind::Corrupt => {
@@ -43,8 +49,10 @@ impl Kernel {
                 continue;
             }
             match serde_json::from_slice::<Command>(&item.body) {
-                Ok(command) => {
-                    if let Err(error) = self.input(&item.stream, &command.clone().input(), now) {
+                Ok(mut command) => {
+                    let said = said(&mut command);
+                    let taken = said.and_then(|()| self.input(&item.stream, &command.clone().input(), now));
+                    if let Err(error) = taken {
                         let (verb, step, by) = command.told();
                         let (verb, step, by) = (verb.to_owned(), step.map(str::to_owned), by.to_owned());
                         let input = RunInput::Refuse { verb, step, by, why: error.to_string() };

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
 use crate::kernel::{Command, Kernel};
-use crate::pipeline::{PipelineSpec, RunInput, RunStatus};
+use crate::pipeline::{PipelineSpec, RunInput, RunOutcome, RunStatus};
 use crate::time::Time;
 
 impl Kernel {
@@ -37,7 +37,10 @@ impl Kernel {
         let known = self.run(run).and_then(|state| state.run());
         let recorded = known.is_some_and(|known| known.epoch() == epoch && known.outcome().is_none());
         match (self.run(run).map(|state| state.status()), rerun_failed) {
-            (Some(RunStatus::Finished(_)), None) => return Ok(false),
+            // In a run that succeeded, what failed was allowed to.
+            (Some(RunStatus::Finished(_)), None) | (Some(RunStatus::Finished(RunOutcome::Succeeded)), Some(_)) => {
+                return Ok(false);
+            }
             (Some(RunStatus::Finished(_)), Some(by)) => {
                 if let Some(known) = self.run(run).and_then(|state| state.run()) {
                     known.check_definition(definition)?;

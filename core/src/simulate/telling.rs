@@ -220,7 +220,7 @@ impl<'a> Telling<'a> {
         }
         driver.look(&mut self.world, now)?;
         let (kernel, broken) = (&mut driver.kernel, &mut self.world.broken);
-        kernel.read_inbox(now, |_| {})?;
+        kernel.read_inbox(now, |_| Ok(()), |_| {})?;
         kernel.tick(now)?;
         if let Some(deadline) = kernel.deadline().filter(|deadline| *deadline <= now) {
             broken

@@ -22,6 +22,9 @@ pub(super) fn line_limit(output: Output) -> usize {
     if output == Output::None { MAX_LINE_BYTES } else { MAX_VALUE_BYTES + 1 }
 }
 
+/// What is wrong with a value that masking would change.
+pub(crate) const VALUE_HOLDS_SECRET: &str = "holds a secret, and values are recorded";
+
 /// The lines of one stream, masked as a whole: a secret may go over several lines.
 struct Lines<'a> {
     masked: MaskedStream<'a>,
@@ -172,7 +175,7 @@ impl<'a> Capture<'a> {
         };
         // Values are recorded, and what is recorded can't be forgotten. Masked, it would be another value.
         if self.masker.mask(text) != text || self.masker.mask_json(&value) != value {
-            return bad("its output holds a secret, and values are recorded".to_owned());
+            return bad(format!("its output {VALUE_HOLDS_SECRET}"));
         }
         Ok(value)
     }

@@ -6,4 +6,5 @@ mod command;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use capture::VALUE_HOLDS_SECRET;
 pub use command::{CommandContext, StepLine, run_command, sweep_step};

@@ -164,6 +164,16 @@ def test_a_key_is_a_run(journal: Path) -> None:
             engine.prune("nosuchrun")
 
 
+def test_rerun_failed_leaves_a_run_that_succeeded_as_it_is(tmp_path: Path, journal: Path) -> None:
+    pipeline = tidegate.Pipeline("p")
+    lint = pipeline.shell("lint", f"echo lint >> {tmp_path}/ran; exit 1", allow_failure=True)
+    pipeline.shell("deploy", f"echo deploy >> {tmp_path}/ran", after=[lint])
+    with tidegate.Engine(journal) as engine:
+        first = engine.run(pipeline, key="k")
+        assert (first.status, engine.run(pipeline, key="k", rerun_failed=True)) == ("succeeded", first)
+    assert lines(tmp_path / "ran") == ["lint", "deploy"]
+
+
 def test_a_changed_definition_is_a_conflict_that_says_what_changed(child: Child, tmp_path: Path, journal: Path) -> None:
     first = child(PROGRAM.replace("ONCE", "False"))
     until(lambda: len(lines(tmp_path / "ran")) == 2)

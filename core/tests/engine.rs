@@ -299,3 +299,22 @@ async fn a_close_right_at_the_end_of_a_step_loses_nothing() {
         engine.close().await.unwrap();
     }
 }
+
+/// In a run that succeeded, what failed was allowed to: nothing of it runs again, nor what came after it.
+#[tokio::test]
+async fn rerun_failed_leaves_a_run_that_succeeded_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = dir.path().join("ran");
+    let mut p = Pipeline::new("p");
+    let note = |what: &str| format!("echo {what} >> '{}'", ran.display());
+    let lint = p.shell("lint", format!("{}; exit 1", note("lint"))).allow_failure();
+    let _ = p.shell("deploy", note("deploy")).after(&lint);
+    for _ in 0..2 {
+        let engine = Engine::open(journal(dir.path())).await.unwrap();
+        let first = engine.run(&p).key("k").await.unwrap();
+        assert_eq!(first.status, Status::Succeeded);
+        assert_eq!(engine.run(&p).key("k").rerun_failed("ann").await.unwrap(), first);
+        engine.close().await.unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(ran).unwrap(), "lint\ndeploy\n");
+}

@@ -127,9 +127,10 @@ export class Run implements AsyncIterable<RunEvent> {
   }
 
   /**
-   * Skips what a rollout waits for now: an approval, or a bake or analysis before its time; also goes on with a paused
-   * one. Gates that come later still wait, so that a promotion sent during a bake does not open the approval after it.
-   * Rejects with a `conflict` while the rollout waits for none of these, saying what it does instead.
+   * Skips what a rollout waits for now: an approval, a bake or analysis before its time, or the readiness of an old
+   * version that is sick, never the new version's; also goes on with a paused one. Gates that come later still wait, so
+   * that a promotion sent during a bake does not open the approval after it. Rejects with a `conflict` while the rollout
+   * waits for none of these, saying what it does instead.
    */
   async promote(step: Step | string, saying: Saying = {}): Promise<void> {
     await this.#send(commandOf('promote', step, saying))

@@ -165,9 +165,10 @@ export interface CommandResolve {
 }
 
 /**
- * Skip what a rollout waits for now: an approval, or a bake or analysis before its time; also go on with a
- * paused one. Gates that come later still wait, so that a promotion sent during a bake does not open the
- * approval after it. Refused while the rollout waits for none of these.
+ * Skip what a rollout waits for now: an approval, a bake or analysis before its time, or the readiness of an old
+ * version that is sick, never the new version's; also go on with a paused one. Gates that come later still wait,
+ * so that a promotion sent during a bake does not open the approval after it. Refused while the rollout waits
+ * for none of these.
  */
 export interface CommandPromote {
   verb: 'promote'

@@ -1,14 +1,17 @@
 // A rollout with real processes behind the real proxy.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { blueGreen, Engine, Pipeline, Reader } from '../dist/index.js'
-import { engine, folder, program, within } from './help.mjs'
+import { engine, folder, program, until, within } from './help.mjs'
 
-const SHOP = `require('http').createServer((_, answer) => answer.end(process.env.VERSION))
+const SHOP = `if (process.env.SICK) {
+    setInterval(() => require('fs').existsSync(process.env.SICK) && process.exit(1), 50)
+  }
+  require('http').createServer((_, answer) => answer.end(process.env.VERSION))
   .listen(process.env.PORT, process.env.HOST)`
 
 async function freePort() {
@@ -25,10 +28,10 @@ async function answers(port) {
 }
 
 /** A pipeline of one rollout, `ship`. */
-function shipping(version, port, keepOld) {
+function shipping(version, port, keepOld, env = {}) {
   const p = new Pipeline('release')
   const command = [process.execPath, '-e', SHOP]
-  const release = p.step('release', () => ({ version, command, env: { VERSION: version } }))
+  const release = p.step('release', () => ({ version, command, env: { VERSION: version, ...env } }))
   const serve = { listen: `127.0.0.1:${port}`, replicas: 1, drain: '1s' }
   p.rollout('ship', blueGreen('shop', { serve, keepOld, progressDeadline: '30s' }), { release })
   return p
@@ -61,6 +64,29 @@ test('a run whose program was killed is ended without it', async (t) => {
     assert.equal(await answers(port), 'v1')
     await assert.rejects(e.cancel(id), { kind: 'conflict', message: /the run has ended/ })
     await assert.rejects(e.cancel('nobody'), { kind: 'not_found' })
+  } finally {
+    await e.removeService('shop')
+  }
+})
+
+test('a promotion goes on without an old version that is sick', async (t) => {
+  const { engine: e, dir } = await engine(t)
+  const port = await freePort()
+  const sick = join(dir, 'sick')
+  try {
+    await within(e.run(shipping('v1', port, '0s', { SICK: sick }), { key: 'v1' }), 'the first release')
+    writeFileSync(sick, '')
+    await until(async () => (await answers(port)) !== 'v1', 'the old version to be sick')
+    const run = await e.start(shipping('v2', port, '0s'), { key: 'v2' })
+    for await (const event of run) {
+      if (event.kind === 'rollout' && event.event.kind === 'seen' && event.event.seen.versions.v1.ready === 0) {
+        await run.promote('ship')
+        break
+      }
+    }
+    const outcome = await within(run.outcome(), 'the rollout')
+    assert.equal(outcome.status, 'succeeded', outcome.steps.ship.reason)
+    assert.equal(await answers(port), 'v2')
   } finally {
     await e.removeService('shop')
   }

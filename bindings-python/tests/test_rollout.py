@@ -20,7 +20,14 @@ from test_events import check
 import tidegate
 
 SHOP = """
-import http.server, os
+import http.server, os, threading, time
+def sicken():
+    while not os.path.exists(os.environ["SICK"]):
+        time.sleep(0.05)
+    os._exit(1)
+if "SICK" in os.environ:
+    threading.Thread(target=sicken, daemon=True).start()
+    time.sleep(0.2)
 class Shop(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -64,13 +71,14 @@ def answers(port: int) -> str | None:
 
 
 def pipeline(
-    version: str, port: int, promote: str = "auto", keep_old: str = "0s"
+    version: str, port: int, promote: str = "auto", keep_old: str = "0s", sick: Path | None = None
 ) -> tuple[tidegate.Pipeline, tidegate.Step[tidegate.Promoted]]:
     release = tidegate.Pipeline("release")
 
     @release.step
     def build(context: tidegate.Context) -> tidegate.Release:
-        return tidegate.Release(version, [sys.executable, "-c", SHOP], {"VERSION": version})
+        env = {"VERSION": version} if sick is None else {"VERSION": version, "SICK": str(sick)}
+        return tidegate.Release(version, [sys.executable, "-c", SHOP], env)
 
     canary = tidegate.Canary(
         "shop",
@@ -173,6 +181,18 @@ def test_reverts_what_is_promoted_while_the_old_version_is_kept(journal: Path, p
 
     asyncio.run(main())
     assert answers(port) == "v1"
+
+
+def test_a_promotion_goes_on_without_an_old_version_that_is_sick(journal: Path, port: int, tmp_path: Path) -> None:
+    with tidegate.Engine(journal) as engine:
+        engine.run(pipeline("v1", port, sick=tmp_path / "sick")[0], key="v1").ok()
+        (tmp_path / "sick").touch()
+        until(lambda: answers(port) is None)
+        second, ship = pipeline("v2", port)
+        run = engine.start(second, key="v2")
+        until(lambda: promoted(run, ship))
+        assert run.outcome().ok().value(ship).version == "v2"
+        assert answers(port) == "v2"
 
 
 ABANDONED = """

@@ -5,7 +5,7 @@ mod common;
 use common::{Site, reason, shop, until, wait_for, wait_for_gate, wait_for_rollout};
 use tidegate::journal::{Reader, StreamId};
 use tidegate::rollout::RevertSpec;
-use tidegate::{Command, Engine, Kind, Pipeline, Rollout, Status};
+use tidegate::{Command, Engine, Kind, Pipeline, Release, Rollout, Status};
 
 /// The journal, the run that a second process of this test sends a command to, and the command.
 const TO: &str = "OPERATE_TEST_TO";
@@ -103,6 +103,42 @@ async fn what_is_promoted_is_reverted_from_here_or_from_another_process_while_th
             assert!(error.to_string().contains("start a run with a revert step"), "{error}");
         }
     }
+    engine.close().await.unwrap();
+    site.end().await;
+}
+
+/// A release that serves until a file is there, and does not come up again.
+fn until_sick(version: &str, file: &std::path::Path) -> Release {
+    let watch = r#"
+import os, threading, time
+def watch():
+    while not os.path.exists(os.environ["SICK"]): time.sleep(0.05)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+time.sleep(0.2)
+"#;
+    let mut release = shop(version);
+    release.command[2].insert_str(0, watch);
+    release.env.insert("SICK".to_owned(), file.display().to_string());
+    release
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_goes_on_without_an_old_version_that_is_sick() {
+    let site = Site::new();
+    let engine = site.open().await;
+    let blue_green = || site.quick(Rollout::blue_green("shop"));
+    let old = engine.run(&site.ship(blue_green(), until_sick("v1", &site.file("sick")))).key("v1").await.unwrap();
+    assert!(old.succeeded(), "{old:?}");
+    std::fs::write(site.file("sick"), "").unwrap();
+    until("the old version is sick", async || site.get().await != "v1").await;
+    let run = engine.run(&site.ship(blue_green(), shop("v2"))).key("v2").start().await.unwrap();
+    let seen = |event: &serde_json::Value| event["event"]["seen"]["versions"]["v1"]["ready"] == 0;
+    wait_for(&run, "a look at the old version", seen).await;
+    run.send(promote()).await.unwrap();
+    let outcome = run.outcome().await.unwrap();
+    assert_eq!(outcome.status, Status::Succeeded, "{}", reason(&outcome, "ship"));
+    assert_eq!((site.get().await.as_str(), stable(&engine).await.as_deref()), ("v2", Some("v2")));
     engine.close().await.unwrap();
     site.end().await;
 }

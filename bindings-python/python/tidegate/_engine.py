@@ -181,9 +181,10 @@ class Run:
         self._engine._core.send(self.id, resolve_of(step, answer, value, by))
 
     def promote(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:
-        """Skips what a rollout waits for now: an approval, or a bake or analysis before its time; also goes on with a
-        paused one. Gates that come later still wait, so that a promotion sent during a bake does not open the approval
-        after it. Raises ``Conflict`` while the rollout waits for none of these, saying what it does instead."""
+        """Skips what a rollout waits for now: an approval, a bake or analysis before its time, or the readiness of an
+        old version that is sick, never the new version's; also goes on with a paused one. Gates that come later still
+        wait, so that a promotion sent during a bake does not open the approval after it. Raises ``Conflict`` while the
+        rollout waits for none of these, saying what it does instead."""
         self._engine._core.send(self.id, command_of("promote", step, by, reason))
 
     def pause(self, step: Step[Any] | str, reason: str = "", *, by: str | None = None) -> None:

@@ -151,7 +151,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Size before weight: traffic goes only to versions that were seen ready, forward with all that their share
-    /// needs, back with any at all (the way back must not wait for the last of four).
+    /// needs, back with any at all (the way back must not wait for the last of four). What the old version keeps of it
+    /// may be promoted past.
     fn may_begin(&self, step: &Move) -> bool {
         let state = &self.state;
         if !state.back && state.paused.is_some() {
@@ -160,7 +161,7 @@ impl<'a> Draft<'a> {
         match step {
             Move::Route { weights } => weights.iter().filter(|(_, share)| **share > 0).all(|(version, share)| {
                 let need = if state.back { 1 } else { state.need(version, *share) };
-                state.ready(version) >= need
+                state.ready(version) >= need || state.skips(version)
             }),
             _ => true,
         }
@@ -178,7 +179,7 @@ impl<'a> Draft<'a> {
             }
             Move::Promote { .. } => true,
             Move::Gate { gate: Gate::Health { version, replicas } } => {
-                state.in_force() && state.ready(version) >= *replicas
+                (state.in_force() && state.ready(version) >= *replicas) || state.skips(version)
             }
             Move::Gate { gate: Gate::Pause { span } } => {
                 state.opened || (state.held.is_none() && state.in_force() && state.watched_for(self.now) >= *span)

@@ -24,8 +24,8 @@ pub struct Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// Skips what is waited for now: an approval, or a bake or analysis before its time. Ends a pause, too. What comes
-    /// later still waits.
+    /// Skips what is waited for now: an approval, a bake or analysis before its time, or the old version's readiness.
+    /// Never the new version's. Ends a pause, too. What comes later still waits.
     Promote,
     /// Begins no further move. What was begun is completed, and the judge goes on.
     Pause,
@@ -79,6 +79,7 @@ pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
             Some(Move::Gate { gate: Gate::Pause { .. } | Gate::Analysis { .. } | Gate::Approval }) if state.begun => {
                 draft.push(RolloutEvent::GateOpened { by, reason });
             }
+            Some(step) if state.waits_for_old(step) => draft.push(RolloutEvent::GateOpened { by, reason }),
             _ if state.paused.is_some() => draft.push(RolloutEvent::Resumed { by, reason }),
             step => {
                 let doing = match step {
@@ -89,7 +90,7 @@ pub(super) fn command(draft: &mut Draft, asked: &Command) -> Result<()> {
                 let what = format!("the rollout waits for nothing that a promotion could skip: {doing}");
                 return refuse(
                     &what,
-                    "send it again once it bakes, is judged, or waits for a promotion; its events say so",
+                    "send it again once it bakes, is judged, or waits for the old version or a promotion; its events say so",
                 );
             }
         },

@@ -171,6 +171,26 @@ impl RolloutState {
         if share >= FULL { size } else { replicas_for(full, share).min(size) }
     }
 
+    /// Whether only the old version is waited for: it is not ready, and somebody may promote past that.
+    pub(super) fn waits_for_old(&self, step: &Move) -> bool {
+        if self.back || self.seen.is_none() {
+            return false;
+        }
+        match step {
+            Move::Gate { gate: Gate::Health { version, .. } } => self.begun && version != self.version(),
+            Move::Route { weights } => {
+                let need = weights.get(self.version()).map_or(0, |share| self.need(self.version(), *share));
+                !self.begun && self.paused.is_none() && self.ready(self.version()) >= need
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether somebody promoted past the readiness of this version. Never that of the new one.
+    pub(super) fn skips(&self, version: &str) -> bool {
+        self.opened && !self.back && version != self.version()
+    }
+
     /// Whether the present gate watches over time: a pause, an analysis, an approval.
     pub(in crate::rollout) fn is_watching(&self) -> bool {
         let gate = matches!(

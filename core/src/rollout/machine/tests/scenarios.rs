@@ -175,50 +175,6 @@ fn a_pause_and_a_resume_change_nothing_but_time() {
     assert_eq!(driver.run(100), Outcome::Promoted);
 }
 
-/// As `promote` of Argo Rollouts: the present wait is skipped, and no later one.
-#[test]
-fn a_promotion_skips_what_is_waited_for_now_and_not_what_comes_later() {
-    let mut driver = Driver::new(world(&[])).with_stable("v1");
-    let mut asked = canary(&[25.0, 50.0], "1h");
-    asked.promote = Some(PromoteSpec::Manual);
-    driver.ship(asked, "v2");
-    let refused = driver.input(say(Verb::Promote)).unwrap_err();
-    assert_eq!(refused.kind(), Kind::Conflict);
-    assert_eq!(
-        refused.to_string(),
-        "the rollout waits for nothing that a promotion could skip: it is waiting for 4 ready of v1 now (version: v2)\n  help: \
-         send it again once it bakes, is judged, or waits for a promotion; its events say so"
-    );
-    for share in [2_500, 5_000] {
-        driver.until(60, "the bake", |d| d.share() == share && d.state.is_watching());
-        driver.input(say(Verb::Promote)).unwrap();
-    }
-    for _ in 0..100 {
-        driver.second();
-    }
-    assert_eq!(driver.state.step(), Some(&Move::Gate { gate: Gate::Approval }), "the bakes were skipped, and no more");
-    driver.input(say(Verb::Promote)).unwrap();
-    assert_eq!(driver.run(100), Outcome::Promoted);
-}
-
-/// A rollout that somebody paused between two moves goes on; one that is paused in a bake goes on without it.
-#[test]
-fn a_promotion_ends_a_pause() {
-    let mut driver = Driver::new(world(&[])).with_stable("v1");
-    driver.ship(canary(&[50.0], "1h"), "v2");
-    driver.input(say(Verb::Pause)).unwrap();
-    for _ in 0..100 {
-        driver.second();
-    }
-    assert!(!driver.state.begun && driver.state.paused.is_some());
-    driver.input(say(Verb::Promote)).unwrap();
-    assert_eq!(driver.state.paused, None);
-    driver.until(60, "the bake", |d| d.state.is_watching());
-    driver.input(say(Verb::Pause)).unwrap();
-    driver.input(say(Verb::Promote)).unwrap();
-    assert_eq!(driver.run(100), Outcome::Promoted);
-}
-
 #[test]
 fn a_world_that_is_lost_is_brought_back_and_the_rollout_goes_on() {
     let mut driver = Driver::new(world(&[])).with_stable("v1");

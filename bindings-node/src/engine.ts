@@ -132,7 +132,7 @@ export class Engine {
   /**
    * Ends all versions of a service and its proxy, and forgets what could be reverted to. Resolves when that is recorded.
    *
-   * @throws TidegateError `conflict` while a rollout holds the service.
+   * @throws TidegateError `not_found` when there never was a service of that name, `conflict` while a rollout holds it.
    */
   async removeService(name: string): Promise<void> {
     unwrap(await this.#native.removeService(name))

@@ -55,6 +55,10 @@ test('events of a rollout are of their types', async (t) => {
   const run = await e.start(p)
   const [seen, service] = await within(all(run), 'the rollout')
     .then(async (events) => [events, await e.service('shop')])
+    .then(async (known) => {
+      await assert.rejects(e.removeService('shpo'), { kind: 'not_found', help: 'there are: shop' })
+      return known
+    })
     .finally(() => e.removeService('shop'))
   assert.deepEqual([service.stable, service.weights], ['v1', { v1: 100 }])
   assert.equal(seen.at(-1).outcome, 'succeeded')

@@ -130,6 +130,8 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         reverted = back.revert("revert", tidegate.Revert("shop", to="v1", keep_old="0s"))
         assert engine.run(back, key="v3 to v1").ok().value(reverted).version == "v1"
         assert answers(port) == "v1"
+        with pytest.raises(tidegate.NotFound, match="there are: shop"):
+            engine.remove_service("shpo")
         engine.remove_service("shop")
         until(lambda: answers(port) is None)
 

@@ -241,8 +241,12 @@ async fn removing_a_service_ends_its_processes_its_proxy_and_at_last_the_supervi
     let engine = site.open().await;
     site.ship_stable(&engine, "v1").await;
     assert_eq!(site.get().await, "v1");
+    let unknown = engine.remove_service("shpo").await.unwrap_err();
+    assert_eq!(unknown.kind(), Kind::NotFound);
+    assert_eq!(unknown.to_string(), "there is no service \"shpo\"\n  help: there are: shop");
     engine.remove_service("shop").await.unwrap();
     wait_for_nothing(&site).await;
+    engine.remove_service("shop").await.unwrap();
 
     // The next release is a first one again, and may listen elsewhere.
     let elsewhere = Site::new();

@@ -133,7 +133,7 @@ class AsyncEngine:
         return await asyncio.to_thread(self._core.service, name)
 
     async def remove_service(self, name: str) -> None:
-        """Ends all versions of a service and its proxy, and forgets what could be reverted to."""
+        """Ends all versions of a service and its proxy; see ``Engine.remove_service``."""
         await asyncio.to_thread(self._core.native.remove_service, name)
 
     async def verify(self) -> Verified:

@@ -101,7 +101,8 @@ class Engine:
         return self._core.service(name)
 
     def remove_service(self, name: str) -> None:
-        """Ends all versions of a service and its proxy, and forgets what could be reverted to."""
+        """Ends all versions of a service and its proxy, and forgets what could be reverted to. Raises ``NotFound`` when
+        there never was a service of that name, and ``Conflict`` while a rollout holds it."""
         self._core.native.remove_service(name)
 
     def verify(self) -> Verified:

@@ -20,7 +20,7 @@ use crate::journal::StreamId;
 use crate::kernel::{Command, Effect, Kernel, Report};
 use crate::pipeline::{RunEffect, RunInput, StartStep, StepOutcome};
 use crate::rollout::RolloutEffect;
-use crate::service::{ServiceEffect, ServiceInput};
+use crate::service::ServiceEffect;
 use crate::time::Clock;
 use hearing::Heard;
 
@@ -296,7 +296,7 @@ impl Driver {
                 self.report(&service, report, now);
             }
             Message::Remove(service, reply) => {
-                let done = self.kernel.service_input(&service, &ServiceInput::Remove, now);
+                let done = self.kernel.remove_service(&service, now);
                 self.ack(move |committed| {
                     let _ = reply.send(committed.and(done));
                 });

@@ -115,7 +115,7 @@ impl Engine {
     /// Ends all versions of a service and its proxy, and forgets what could be reverted to. Returns when that is recorded.
     ///
     /// # Errors
-    /// [`Kind::Conflict`] while a rollout holds the service.
+    /// [`Kind::NotFound`] when there never was a service of that name; [`Kind::Conflict`] while a rollout holds it.
     pub async fn remove_service(&self, name: &str) -> Result<()> {
         let name = name.to_owned();
         self.call(|reply| Message::Remove(name, reply)).await?

@@ -87,6 +87,21 @@ impl Kernel {
         }
     }
 
+    /// Ends a service that no rollout holds, if anything of it is there.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there never was one of that name; [`Kind::Conflict`] while a rollout holds it.
+    pub(crate) fn remove_service(&mut self, service: &str, now: Time) -> Result<()> {
+        self.recover()?;
+        if self.service(service).is_some() {
+            return self.service_input(service, &ServiceInput::Remove, now);
+        }
+        let there = self.services().filter(|state| state.claim.is_some() || !state.sizes.is_empty());
+        let known: Vec<&str> = there.map(|state| state.name.as_str()).collect();
+        let help = if known.is_empty() { "there is none".into() } else { format!("there are: {}", known.join(", ")) };
+        Err(Error::new(Kind::NotFound, format!("there is no service {service:?}")).help(help))
+    }
+
     /// Takes a report of the world. What concerns the rollout that holds the service comes back as the inputs to its
     /// run; anything else is decided here.
     pub(crate) fn report(&mut self, service: &str, report: Report, now: Time) -> Result<Vec<(StreamId, RunInput)>> {

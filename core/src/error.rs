@@ -19,6 +19,11 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("with a value that is no text")
 }
 
+/// A number with its noun, and with its verb where there is one: `1 line is`, `3 lines are`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// What a caller can do about an [`Error`]. A new kind needs a caller that would branch on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,7 @@ use crate::analysis::{
     EProcess, Ending, Evidence, Explanation, Judge, JudgeSpec, Law, Metric, OnInconclusive, SideCounts, Sides,
     WindowCounts,
 };
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, counted};
 use crate::time::Span;
 
 /// One recorded window.
@@ -46,7 +46,8 @@ impl WindowRecord {
     fn check(&self, pointer: &str, faults: &mut Vec<Fault>) {
         for (side, counts) in [("canary", self.canary), ("stable", self.stable)] {
             if counts.errors > counts.requests {
-                let message = format!("{} errors are more than {} requests", counts.errors, counts.requests);
+                let errors = counted(counts.errors, "error is", "errors are");
+                let message = format!("{errors} more than {}", counted(counts.requests, "request", "requests"));
                 faults.push(Fault::new(format!("{pointer}/{side}/errors"), message));
             }
         }

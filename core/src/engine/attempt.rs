@@ -12,7 +12,7 @@ use crate::define::{Context, Functions};
 use crate::engine::log::RunLog;
 use crate::engine::logs::LogFile;
 use crate::engine::secrets::{Secrets, clip};
-use crate::error::panic_text;
+use crate::error::{counted, panic_text};
 use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
 use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
 use crate::time::Span;
@@ -135,7 +135,8 @@ fn clipped(error: StepError) -> StepError {
     }
     let dropped = error.last_lines.len() - lines.len();
     if dropped > 0 {
-        lines.push(format!("({dropped} lines before this one are left out)"));
+        let dropped = counted(dropped as u64, "line before this one is", "lines before this one are");
+        lines.push(format!("({dropped} left out)"));
     }
     lines.reverse();
     let (message, detail) = (clip(&error.message, MESSAGE), error.detail.map(|detail| clip(&detail, DETAIL)));

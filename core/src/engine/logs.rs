@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, counted};
 
 /// The most bytes kept of one attempt's output; what is over is counted.
 const MOST_BYTES: u64 = 64 << 20;
@@ -75,7 +75,8 @@ impl LogFile {
     pub(crate) async fn close(mut self) {
         if self.left_out > 0 {
             self.bytes = 0;
-            let note = format!("... {} more lines are left out: the log has reached its limit", self.left_out);
+            let left_out = counted(self.left_out, "more line is", "more lines are");
+            let note = format!("... {left_out} left out: the log has reached its limit");
             self.line(&note).await;
         }
         if let Some(mut file) = self.file

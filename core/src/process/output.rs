@@ -8,6 +8,8 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{ChildStderr, ChildStdout};
 
+use crate::error::counted;
+
 /// How much is read at once.
 const CHUNK: usize = 8 * 1024;
 
@@ -38,7 +40,10 @@ impl Line {
     /// it was cut.
     pub fn text(&self) -> Cow<'_, str> {
         let text = String::from_utf8_lossy(self.bytes.strip_suffix(b"\r").unwrap_or(&self.bytes));
-        if self.cut == 0 { text } else { Cow::Owned(format!("{text} [{} more bytes]", self.cut)) }
+        if self.cut == 0 {
+            return text;
+        }
+        Cow::Owned(format!("{text} [{}]", counted(self.cut, "more byte", "more bytes")))
     }
 }
 
@@ -191,6 +196,7 @@ mod tests {
     fn says_what_was_cut() {
         let line = split(&[b"abcdef\r\n".to_vec()], 3).remove(0);
         assert_eq!(line.text(), "abc [4 more bytes]");
+        assert_eq!(Line { cut: 1, ..line }.text(), "abc [1 more byte]");
         assert_eq!(split(&[b"ok\r\n".to_vec()], 9).remove(0).text(), "ok");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::error::counted;
 use crate::machine::Machine;
 use crate::pipeline::{CutOff, RunEvent, RunMachine, RunOutcome, RunState, StepResult};
 use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, percent};
@@ -32,10 +33,8 @@ impl Narrator {
         match text("kind") {
             "output" => return vec![format!("  {} | {}", text("step"), text("line")).trim_end().to_owned()],
             "output_missed" => {
-                return vec![format!(
-                    "  ... {} lines of output were missed",
-                    value.get("lines").unwrap_or(&Value::Null)
-                )];
+                let missed = value.get("lines").and_then(Value::as_u64).unwrap_or_default();
+                return vec![format!("  ... {} missed", counted(missed, "line of output was", "lines of output were"))];
             }
             _ => {}
         }
@@ -131,8 +130,9 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
                 format!("traffic {}", weights.iter().map(share).collect::<Vec<_>>().join(", "))
             }
             Move::Scale { version, replicas: 0 } => format!("{version} ends"),
-            Move::Scale { version, replicas: 1 } => format!("{version} on 1 process"),
-            Move::Scale { version, replicas } => format!("{version} on {replicas} processes"),
+            Move::Scale { version, replicas } => {
+                format!("{version} on {}", counted((*replicas).into(), "process", "processes"))
+            }
             Move::Retire { version } => format!("{version} is drained and ends"),
             Move::Gate { gate: Gate::Approval } => "waits for a promotion".to_owned(),
             Move::Gate { .. } => doing(step),

@@ -3,6 +3,7 @@
 use super::event::Cause;
 use super::machine::{LISTEN_WITHIN, RolloutState};
 use super::plan::{Gate, Move};
+use crate::error::counted;
 use crate::service::Outcome;
 
 /// A share in percent, from hundredths of a percent: `25 %`, `0.5 %`.
@@ -53,7 +54,8 @@ fn trouble(state: &RolloutState, version: &str) -> String {
 /// The new version's processes end again and again, or can't be started.
 pub(super) fn crashes(state: &RolloutState, restarts: u32) -> String {
     let version = state.version();
-    format!("{version} was started again {restarts} times{}", trouble(state, version))
+    let times = counted(restarts.into(), "time", "times");
+    format!("{version} was started again {times}{}", trouble(state, version))
 }
 
 /// The service's address is somebody else's.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use crate::error::counted;
 use crate::pipeline::machine::{Cause, StepError};
 use crate::pipeline::spec::Output;
 use crate::pipeline::value::MAX_VALUE_BYTES;
@@ -39,7 +40,7 @@ impl Lines<'_> {
         if cut > 0 {
             // What may be the beginning of a secret can't be told from one any more.
             self.rest.extend(self.masked.cut());
-            self.rest.extend(format!(" [{cut} more bytes]").into_bytes());
+            self.rest.extend(format!(" [{}]", counted(cut, "more byte", "more bytes")).into_bytes());
         }
         self.rest.extend(self.masked.feed(b"\n"));
         self.split(whole);

@@ -139,6 +139,15 @@ fn a_crash_loop_goes_back_with_the_last_lines() {
 }
 
 #[test]
+fn one_crash_is_told_in_the_singular() {
+    let mut driver = Driver::new(world(&[("v2", Nature { dies: 40, ..Nature::GOOD })])).with_stable("v1");
+    let asked = RolloutSpec { restart_limit: Some(0), ..canary(&[50.0], "5m") };
+    driver.ship(asked, "v2");
+    assert_eq!(driver.run(200), Outcome::RolledBack);
+    assert!(driver.reason().contains("v2 was started again 1 time;"), "{}", driver.reason());
+}
+
+#[test]
 fn abort_is_one_change_of_weights_and_wins_over_a_pause() {
     let mut driver = Driver::new(world(&[])).with_stable("v1");
     driver.ship(canary(&[25.0, 50.0], "1m"), "v2");

@@ -121,7 +121,7 @@ async fn a_rollout_whose_program_was_killed_is_taken_back_without_it() {
     assert_eq!((service.stable.as_deref(), service.weights["v1"], service.claim), (Some("v1"), 10_000, None));
     let (version, how, why) = service.last.unwrap();
     assert_eq!((version.as_str(), how), ("v2", Ended::Aborted));
-    assert!(why.contains("by ops: the run was cancelled"), "{why}");
+    assert!(why.contains("by ops: the run was cancelled: its program is gone"), "{why}");
     assert_eq!(site.get().await, "v1");
 
     let mut lines = ended.lines();

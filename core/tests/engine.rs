@@ -1,5 +1,8 @@
 //! The engine from outside: what a Rust user writes.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use tidegate::pipeline::{Jitter, RetrySpec};
 use tidegate::{Command, Engine, Pipeline, Status, StepAnswer, StepStatus};
 
@@ -163,6 +166,9 @@ async fn logs_lie_beside_the_journal_by_whatever_name_and_go_with_their_run() {
     let run = engine.run(&p).key("k").await.unwrap().run;
     let log = dir.path().join("real.db.logs").join(&run).join("say.1.log");
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "hello\n");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folders = log.ancestors().skip(1).take(2);
+    assert_eq!((mode(&log), folders.map(mode).collect::<Vec<_>>()), (0o600, vec![0o700, 0o700]), "private");
     assert!(!dir.path().join("link.db.logs").exists());
     engine.prune(&run).await.unwrap();
     assert!(!log.parent().unwrap().exists());

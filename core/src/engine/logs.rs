@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use tokio::fs::File;
+use tokio::fs::{DirBuilder, File, OpenOptions};
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use crate::error::{Error, Kind, Result, counted};
@@ -60,10 +60,12 @@ impl LogFile {
 
     async fn write(&mut self, line: &str) -> std::io::Result<()> {
         if let (None, Some(path)) = (&self.file, &self.path) {
+            // As private as the journal: output may hold what nobody named a secret.
             if let Some(folder) = path.parent() {
-                tokio::fs::create_dir_all(folder).await?;
+                DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
             }
-            self.file = Some(BufWriter::new(File::create(path).await?));
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).await?;
+            self.file = Some(BufWriter::new(file));
         }
         if let Some(file) = &mut self.file {
             file.write_all(line.as_bytes()).await?;

@@ -94,7 +94,11 @@ impl Kernel {
     /// A rollout is stopped by taking it back, promoted or not.
     fn stop_rollout(&mut self, run: &StreamId, step: String, why: &StopWhy, now: Time) -> Result<()> {
         let (by, reason) = match why {
-            StopWhy::Cancelled { by } => (by.clone(), "the run was cancelled".to_owned()),
+            StopWhy::Cancelled { by } => {
+                let said = self.run(run).and_then(RunState::run).map_or("", |run| run.cancel_reason());
+                let colon = if said.is_empty() { "" } else { ": " };
+                (by.clone(), format!("the run was cancelled{colon}{said}"))
+            }
             other => ("tidegate".to_owned(), other.to_string()),
         };
         let input = RolloutInput::Command(rollout::Command { verb: Verb::Revert, by, reason });

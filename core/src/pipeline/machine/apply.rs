@@ -62,7 +62,10 @@ pub(super) fn apply(state: &mut RunState, event: &Event, at: Time) {
             run.asking.insert(i);
         }),
         Event::StepResolved { step, answer, by } => run.on(step, |run, i| run.resolve(i, answer, by)),
-        Event::CancelRequested { by, reason: _ } => run.halt = Some(StopWhy::Cancelled { by: by.clone() }),
+        Event::CancelRequested { by, reason } => {
+            run.halt = Some(StopWhy::Cancelled { by: by.clone() });
+            run.cancel_reason.clone_from(reason);
+        }
         Event::CommandRefused { .. } => {}
         Event::Rollout { step, event } => run.on(step, |run, i| {
             RolloutMachine::apply(run.rollouts.entry(i).or_default(), event, at);
@@ -102,6 +105,7 @@ fn started(event: &Event, at: Time) -> Option<Run> {
         failed: 0,
         cancelled: 0,
         halt: None,
+        cancel_reason: String::new(),
         ending: false,
         outcome: None,
         pipeline,

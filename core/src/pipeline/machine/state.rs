@@ -52,6 +52,8 @@ pub struct Run {
     pub(super) cancelled: usize,
     /// Why no ordinary step starts any more.
     pub(super) halt: Option<StopWhy>,
+    /// What the person who cancelled the run said.
+    pub(super) cancel_reason: String,
     /// Whether it was taken up only to be ended, without its program.
     pub(super) ending: bool,
     pub(super) outcome: Option<RunOutcome>,
@@ -208,6 +210,11 @@ impl Run {
     /// How many steps may run at a time.
     pub fn max_parallel(&self) -> usize {
         self.max_parallel
+    }
+
+    /// What was said when it was cancelled; empty: nothing, or it was not.
+    pub fn cancel_reason(&self) -> &str {
+        &self.cancel_reason
     }
 
     /// How it ended.

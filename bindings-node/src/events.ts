@@ -338,7 +338,7 @@ export interface JudgeTerms {
   readonly window: spec.SpanText
 }
 
-/** How requests are counted into windows (see the guide on how a release is judged). */
+/** How requests are counted into windows ; what validity rests on says `analysis`(crate::analysis). */
 export interface Measure {
   /** Requests are in no window while any instance that can be drawn became ready less than this ago. */
   readonly warmup: spec.SpanText

@@ -24,8 +24,9 @@ for (const compiler of ['typescript', 'typescript-5.9']) {
   }
 }
 
-test('the program of the README compiles', async () => {
+test('the programs of the README compile', async () => {
   const readme = readFileSync(join(root, '..', 'README.md'), 'utf8')
-  const [, program] = /```js\n([^]*?)```/.exec(readme)
-  assert.deepEqual(await tsc('typescript', program), [])
+  const programs = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, program]) => program)
+  assert.ok(programs.length > 1)
+  for (const program of programs) assert.deepEqual(await tsc('typescript', program), [], program)
 })

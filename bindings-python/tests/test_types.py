@@ -101,13 +101,15 @@ def test_a_typed_program_passes(tmp_path: Path, checker: object) -> None:
 
 
 @pytest.mark.parametrize("checker", [mypy, pyright])
-def test_the_readmes_program_passes(tmp_path: Path, checker: object) -> None:
+def test_the_readmes_programs_pass(tmp_path: Path, checker: object) -> None:
     assert callable(checker)
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (text,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    program = tmp_path / "readme.py"
-    program.write_text(text)
-    assert checker(program, cwd=tmp_path) == {}
+    texts = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(texts) > 1
+    for text in texts:
+        program = tmp_path / "readme.py"
+        program.write_text(text)
+        assert checker(program, cwd=tmp_path) == {}, text
 
 
 def test_the_package_passes() -> None:

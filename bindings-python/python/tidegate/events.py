@@ -552,7 +552,7 @@ class JudgeTerms(TypedDict):
 
 
 class Measure(TypedDict):
-    """How requests are counted into windows (see the guide on how a release is judged)."""
+    """How requests are counted into windows ; what validity rests on says ``analysis``(crate::analysis)."""
 
     warmup: SpanText
     """Requests are in no window while any instance that can be drawn became ready less than this ago."""

@@ -163,7 +163,7 @@ impl From<Rollout> for RolloutSpec {
     }
 }
 
-/// The sequential judge; see the guide on how a release is judged.
+/// The sequential judge. What it rests on, and how it decides, says [`analysis`](crate::analysis).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Judge(JudgeSpec);
 

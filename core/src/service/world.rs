@@ -51,7 +51,7 @@ pub struct DesiredVersion {
     pub grace: Span,
 }
 
-/// How requests are counted into windows (see the guide on how a release is judged).
+/// How requests are counted into windows ; what validity rests on says [`analysis`](crate::analysis).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Measure {
     /// The length of a window. Windows also end when weights change.

@@ -1,4 +1,4 @@
-//! The figures that the guide gives, found again by simulation: seeded, so that they are equal in every run.
+//! The figures that the design gives, found again by simulation: seeded, so that they are equal in every run.
 //!
 //! A tolerance is about three standard errors of the figure, or says what else it is.
 
@@ -138,7 +138,7 @@ fn the_absolute_form_keeps_alpha_in_windows_and_not_by_events() {
 }
 
 #[test]
-fn a_bad_release_is_found_as_fast_as_the_guide_says() {
+fn a_bad_release_is_found_as_fast_as_the_design_says() {
     for (what, form, rates, runs, expected, tolerance) in [
         ("window form, 0.1 to 1 %", Form::Window {}, (0.01, 0.001), 3_000, 8.0, 0.3),
         ("window form, 1 to 2 %", Form::Window {}, (0.02, 0.01), 2_000, 22.0, 1.5),
@@ -156,8 +156,8 @@ fn a_bad_release_is_found_as_fast_as_the_guide_says() {
 }
 
 #[test]
-fn safety_is_as_slow_as_the_guide_says() {
-    // The guide's 143 and 23 windows are medians; the means are about 162 and 29.
+fn safety_is_as_slow_as_the_design_says() {
+    // The design's 143 and 23 windows are medians; the means are about 162 and 29.
     let law = judge(Form::Window {}).law(Metric::Errors, Side::Safe, 2.0);
     for (requests, expected, tolerance) in [((150, 2_850), 143.0, 7.0), ((1_500, 1_500), 23.0, 2.0)] {
         let delays = delays(&law, 20.0, &Source::sized(requests, (0.001, 0.001), 1), 1_000, 41);

@@ -525,7 +525,7 @@ export interface Release {
    * in `HOST`.
    */
   command: string[]
-  /** The working directory; by default that of the program that ships it. */
+  /** The working directory, or one below that of the program that ships it; by default the latter itself. */
   dir?: string | null
   /** Variables for its environment, besides those of the supervisor. Not for secrets: releases are recorded. */
   env?: Record<string, string>
@@ -605,7 +605,7 @@ export interface ServeSpec {
   max_body_bytes?: number | null
   /** When an instance is ready for traffic. By default: when the process that was started listens on its port. */
   ready?: CheckSpec | null
-  /** How many processes serve in full size. */
+  /** How many processes serve in full size: 1 to 1,000. */
   replicas: number
   /** How long a request may take until the first byte of its answer; `60s` by default. */
   request_timeout?: SpanText | null

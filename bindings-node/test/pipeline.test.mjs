@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Engine, PermanentError, Pipeline, TidegateError } from '../dist/index.js'
+import { blueGreen, Engine, PermanentError, Pipeline, TidegateError } from '../dist/index.js'
 import { all, engine, folder, lines } from './help.mjs'
 
 test('values go from step to step as the journal holds them', async (t) => {
@@ -179,6 +179,8 @@ test('every fault of a definition comes in one error', async (t) => {
   p.command('a', [])
   p.command('a', ['true'], { after: ['nowhere'], timeout: 'soon' })
   p.command('b', ['true'], { retry: 0, deadline: -5 })
+  const shop = blueGreen('shop', { serve: { listen: '127.0.0.1:80', replicas: 1001 }, keepOld: '0s' })
+  p.rollout('ship', shop, { release: { version: 'v1\n', command: ['./shop'], env: { PORT: '80' } } })
   await assert.rejects(e.run(p), (error) => {
     assert.ok(error instanceof TidegateError)
     assert.equal(error.kind, 'invalid')
@@ -186,6 +188,8 @@ test('every fault of a definition comes in one error', async (t) => {
     const places = error.faults.map((fault) => fault.pointer)
     assert.ok(places.length >= 5, places.join())
     assert.ok(places.includes('/steps/1/timeout') && places.includes('/steps/2/deadline'), places.join())
+    const shipped = places.filter((place) => place.startsWith('/steps/3/action')).map((place) => place.slice('/steps/3/action/'.length))
+    assert.deepEqual(shipped, ['rollout/serve/replicas', 'release/version', 'release/env/PORT'])
     assert.match(error.message, /nowhere/)
     assert.match(error.stack, /pipeline\.test\.mjs/)
     return true

@@ -57,6 +57,8 @@ def test_faults_come_together_with_their_places(engine: tidegate.Engine) -> None
     pipeline = tidegate.Pipeline("p", max_parallel=0)
     pipeline.command("a", [], timeout="soon", after=["nowhere"])
     pipeline.command("a", ["true"], retry=tidegate.Retry(attempts=0))
+    green = tidegate.BlueGreen("shop", serve=tidegate.Serve("127.0.0.1:80", replicas=1001), keep_old="0s")
+    pipeline.rollout("ship", green, release=tidegate.Release("v1\n", ["./shop"], env={"PORT": "80"}))
     with pytest.raises(tidegate.Invalid) as error:
         engine.run(pipeline)
     pointers = {fault["pointer"] for fault in error.value.faults}
@@ -67,6 +69,9 @@ def test_faults_come_together_with_their_places(engine: tidegate.Engine) -> None
         "/steps/0/after/0/step",
         "/steps/1/name",
         "/steps/1/retry/attempts",
+        "/steps/2/action/rollout/serve/replicas",
+        "/steps/2/action/release/version",
+        "/steps/2/action/release/env/PORT",
     }
     for fault in error.value.faults:
         assert fault["message"] in str(error.value)

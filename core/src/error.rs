@@ -19,6 +19,11 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("with a value that is no text")
 }
 
+/// A name as a part of a JSON pointer (RFC 6901).
+pub(crate) fn pointer_part(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// A number with its noun, and with its verb where there is one: `1 line is`, `3 lines are`.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{Site, reason, shop};
 use tidegate::error::Kind;
-use tidegate::{Context, Judge, Pipeline, Rollout, Status, StepStatus};
+use tidegate::{Context, Judge, Pipeline, Release, Rollout, Status, StepStatus};
 
 #[tokio::test]
 async fn every_fault_of_a_definition_is_said_before_anything_runs() {
@@ -21,6 +21,10 @@ async fn every_fault_of_a_definition_is_said_before_anything_runs() {
     let _ = p.rollout_of("falls", falls, shop("v1")).after(&first);
     let passes = Rollout::canary("shop", [101.0], "soon").judge(Judge::errors().alpha(0.0));
     let _ = p.rollout_of("passes", passes, shop("v1")).after(&first);
+    let mut odd = Release { version: "v1 ".into(), dir: Some(String::new()), ..shop("v1") };
+    odd.command.push("a\0b".into());
+    odd.env = ["PORT", "a=b", "TIDEGATE_SLOT", "NUL"].map(|name| (name.to_owned(), "80\0".to_owned())).into();
+    let _ = p.rollout_of("odd", Rollout::blue_green("shop").replicas(1_001), odd).after(&first);
 
     let engine = site.open().await;
     let error = engine.run(&p).key("k").await.unwrap_err();
@@ -36,6 +40,14 @@ async fn every_fault_of_a_definition_is_said_before_anything_runs() {
         ("/steps/5/action/rollout/strategy/steps/0", "101"),
         ("/steps/5/action/rollout/strategy/bake", "not a duration: \"soon\""),
         ("/steps/5/action/rollout/judge/alpha", "0 is not a chance"),
+        ("/steps/6/action/rollout/serve/replicas", "expected 1 to 1000: 1001"),
+        ("/steps/6/action/release/version", "at most 200 bytes, no control characters, and no blanks at its ends"),
+        ("/steps/6/action/release/command", "a program's arguments can't hold NUL characters"),
+        ("/steps/6/action/release/dir", "expected a directory"),
+        ("/steps/6/action/release/env/PORT", "PORT is given by tidegate to each process"),
+        ("/steps/6/action/release/env/a=b", "not a variable's name: \"a=b\""),
+        ("/steps/6/action/release/env/TIDEGATE_SLOT", "TIDEGATE_SLOT is given by tidegate"),
+        ("/steps/6/action/release/env/NUL", "a variable can't hold NUL characters"),
     ] {
         let fault = error.faults().iter().find(|fault| fault.pointer == pointer);
         let message = &fault.unwrap_or_else(|| panic!("no fault at {pointer}:\n{text}")).message;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Site, reason, shop, until, wait_for, wait_for_gate, wait_for_rollout};
+use common::{SHOP, Site, reason, release, shop, until, wait_for, wait_for_gate, wait_for_rollout};
 use tidegate::journal::{Reader, StreamId};
 use tidegate::rollout::RevertSpec;
 use tidegate::{Command, Engine, Kind, Pipeline, Release, Rollout, Status};
@@ -225,6 +225,29 @@ fn a_rollout_that_nobody_could_hold_is_refused_at_the_start() {
         .unwrap();
     assert!(done.status.success(), "{done:?}");
     assert!(!site.file("release.db.ran").exists(), "no step began");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relative_directory_is_below_the_programs() {
+    let site = Site::new();
+    // The supervisor of a program that ran elsewhere.
+    let folder = format!("{}.supervisor", site.journal().display());
+    let mut supervisor = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["supervise", &folder])
+        .current_dir("/")
+        .spawn()
+        .unwrap();
+    let engine = site.open().await;
+    let dir = "tests/common";
+    let program = r#"import os; os.environ["VERSION"] = os.getcwd()"#;
+    let here = Release { dir: Some(dir.into()), ..release("v1", &format!("{program}\n{SHOP}")) };
+    let pipeline = site.ship(site.quick(Rollout::blue_green("shop")), here);
+    engine.run(&pipeline).key("k").await.unwrap().ok().unwrap();
+    assert_eq!(site.get().await, std::env::current_dir().unwrap().join(dir).to_str().unwrap());
+    engine.remove_service("shop").await.unwrap();
+    engine.close().await.unwrap();
+    assert!(supervisor.wait().unwrap().success());
+    site.end().await;
 }
 
 /// Waits until the address refuses connections, no process of the service is left, and the supervisor has ended of

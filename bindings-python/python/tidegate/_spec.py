@@ -683,7 +683,7 @@ class Release(TypedDict):
     address in ``HOST``.
     """
     dir: NotRequired[str | None]
-    """The working directory; by default that of the program that ships it."""
+    """The working directory, or one below that of the program that ships it; by default the latter itself."""
     env: NotRequired[dict[str, str]]
     """Variables for its environment, besides those of the supervisor. Not for secrets: releases are recorded."""
     version: str
@@ -765,7 +765,7 @@ class ServeSpec(TypedDict):
     port.
     """
     replicas: int
-    """How many processes serve in full size."""
+    """How many processes serve in full size: 1 to 1,000."""
     request_timeout: NotRequired[SpanText | None]
     """How long a request may take until the first byte of its answer; ``60s`` by default."""
 

@@ -46,7 +46,7 @@ impl Walk {
         let length = self.path.len();
         self.path.push('/');
         // RFC 6901.
-        self.path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        self.path.push_str(&crate::error::pointer_part(name));
         value.serialize(&mut *self)?;
         self.path.truncate(length);
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, pointer_part};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::spec::{ActionSpec, EnvValue, PipelineSpec, StepSpec};
@@ -242,7 +242,9 @@ fn check_actions(spec: &PipelineSpec, faults: &mut Vec<Fault>) {
             }
             ActionSpec::Rollout { rollout, release } => {
                 rollout.check(&format!("{at}/rollout"), faults);
-                if release.is_none() && step.inputs.is_empty() {
+                if let Some(release) = release {
+                    release.check(&format!("{at}/release"), faults);
+                } else if step.inputs.is_empty() {
                     let expected = "expected a `release`, or a step in `inputs` whose value is one";
                     faults.push(Fault::new(&at, expected));
                 }
@@ -262,7 +264,7 @@ fn check_actions(spec: &PipelineSpec, faults: &mut Vec<Fault>) {
 
 fn check_env(env: &BTreeMap<String, EnvValue>, at: &str, faults: &mut Vec<Fault>) {
     for (name, value) in env {
-        let pointer = format!("{at}/env/{}", super::value::pointer_part(name));
+        let pointer = format!("{at}/env/{}", pointer_part(name));
         if name.is_empty() || name.contains(['=', '\0']) {
             faults.push(Fault::new(&pointer, format!("not a variable's name: {name:?}")));
         }

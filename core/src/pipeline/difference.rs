@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error::pointer_part;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::spec::PipelineSpec;
-use crate::pipeline::value::pointer_part;
 
 /// The longest text of a value that a difference shows, in characters.
 const MAX_SHOWN: usize = 120;

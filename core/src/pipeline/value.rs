@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, pointer_part};
 
 /// The most bytes that a value may have as JSON.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
@@ -65,11 +65,6 @@ fn walk(value: &Value, path: &mut String, depth: usize) -> Result<()> {
         }),
         Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
     }
-}
-
-/// A name as a part of a JSON pointer (RFC 6901).
-pub(super) fn pointer_part(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 struct Counter(usize);

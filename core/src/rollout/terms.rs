@@ -10,7 +10,7 @@ use super::spec::{PromoteSpec, RevertSpec, RolloutSpec, StrategySpec};
 use crate::analysis::{Form, Judge};
 use crate::error::Fault;
 use crate::health::CheckSpec;
-use crate::service::{DesiredVersion, Measure, Release, ServeSpec, Serving};
+use crate::service::{DesiredVersion, MAX_REPLICAS, Measure, Release, ServeSpec, Serving};
 use crate::time::{Span, SpanText};
 
 /// No plan has more steps than this.
@@ -212,8 +212,9 @@ fn check_serve(serve: &ServeSpec, pointer: &str, faults: &mut Vec<Fault>) -> (Se
             format!("expected an address and a port, such as \"127.0.0.1:8080\": {:?}", serve.listen),
         ));
     }
-    if serve.replicas == 0 {
-        faults.push(Fault::new(format!("{pointer}/replicas"), "must be at least 1"));
+    if !(1..=MAX_REPLICAS).contains(&serve.replicas) {
+        let message = format!("expected 1 to {MAX_REPLICAS}: {}", serve.replicas);
+        faults.push(Fault::new(format!("{pointer}/replicas"), message));
     }
     if let Some(ready) = &serve.ready {
         ready.check(&format!("{pointer}/ready"), faults);

@@ -8,6 +8,7 @@ mod tests;
 mod world;
 
 pub use machine::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine};
+pub(crate) use spec::MAX_REPLICAS;
 pub use spec::{Release, ServeSpec};
 pub use state::{Claim, Outcome, ServiceState, Serving};
 pub(crate) use state::{OVERDUE, desired};

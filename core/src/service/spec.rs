@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Fault, pointer_part};
 use crate::health::CheckSpec;
 use crate::time::SpanText;
 
@@ -20,9 +21,49 @@ pub struct Release {
     /// Variables for its environment, besides those of the supervisor. Not for secrets: releases are recorded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// The working directory; by default that of the program that ships it.
+    /// The working directory, or one below that of the program that ships it; by default the latter itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+}
+
+/// The most processes of one version.
+pub(crate) const MAX_REPLICAS: u32 = 1_000;
+
+/// The longest name of a version in bytes.
+const MAX_NAME: usize = 200;
+
+impl Release {
+    /// Adds what is wrong with it to `faults`; `pointer` is where it stands.
+    pub(crate) fn check(&self, pointer: &str, faults: &mut Vec<Fault>) {
+        let mut fault = |field: &str, message: String| faults.push(Fault::new(format!("{pointer}/{field}"), message));
+        let version = &self.version;
+        if version.trim().is_empty() {
+            fault("version", "must not be empty".into());
+        } else if version.len() > MAX_NAME || version.chars().any(char::is_control) || version.trim() != version {
+            let message = format!("at most {MAX_NAME} bytes, no control characters, and no blanks at its ends");
+            fault("version", message);
+        }
+        if self.command.first().is_none_or(String::is_empty) {
+            fault("command", "expected a program and its arguments".into());
+        }
+        if self.command.iter().any(|argument| argument.contains('\0')) {
+            fault("command", "a program's arguments can't hold NUL characters".into());
+        }
+        if self.dir.as_ref().is_some_and(|dir| dir.is_empty() || dir.contains('\0')) {
+            fault("dir", "expected a directory".into());
+        }
+        for (name, value) in &self.env {
+            let field = format!("env/{}", pointer_part(name));
+            if name.is_empty() || name.contains(['=', '\0']) {
+                fault(&field, format!("not a variable's name: {name:?}"));
+            } else if name.starts_with("TIDEGATE_") || name == "PORT" || name == "HOST" {
+                fault(&field, format!("{name} is given by tidegate to each process"));
+            }
+            if value.contains('\0') {
+                fault(&field, "a variable can't hold NUL characters".into());
+            }
+        }
+    }
 }
 
 /// How a service is run and served: supervised local processes behind the embedded proxy.
@@ -31,7 +72,7 @@ pub struct Release {
 pub struct ServeSpec {
     /// Where the embedded proxy listens, such as `127.0.0.1:8080`.
     pub listen: String,
-    /// How many processes serve in full size.
+    /// How many processes serve in full size: 1 to 1,000.
     pub replicas: u32,
     /// When an instance is ready for traffic. By default: when the process that was started listens on its port.
     #[serde(default, skip_serializing_if = "Option::is_none")]

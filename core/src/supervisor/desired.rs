@@ -1,9 +1,9 @@
 //! What a desired state must be, and what it means for the proxy.
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, pointer_part};
 use crate::health::Check;
 use crate::proxy::Config;
-use crate::service::Desired;
+use crate::service::{Desired, MAX_REPLICAS};
 
 /// The proxy's limits.
 pub(super) fn config(desired: &Desired) -> Config {
@@ -21,15 +21,13 @@ pub(super) fn check(desired: &Desired) -> Result<()> {
         faults.push(Fault::new("/weights", format!("expected weights that add up to 10000 or none: {total}")));
     }
     for (name, version) in &desired.versions {
-        let pointer = format!("/versions/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/versions/{}", pointer_part(name));
         if version.release.version != *name {
             faults.push(Fault::new(format!("{pointer}/release/version"), "expected the name that it is listed under"));
         }
-        if version.replicas > 1_000 {
-            faults.push(Fault::new(format!("{pointer}/replicas"), "expected at most 1000"));
-        }
-        if version.release.command.first().is_none_or(String::is_empty) {
-            faults.push(Fault::new(format!("{pointer}/release/command"), "expected a program"));
+        version.release.check(&format!("{pointer}/release"), &mut faults);
+        if version.replicas > MAX_REPLICAS {
+            faults.push(Fault::new(format!("{pointer}/replicas"), format!("expected at most {MAX_REPLICAS}")));
         }
         if let Some(ready) = &version.ready {
             let _: Check = ready.check(&format!("{pointer}/ready"), &mut faults);

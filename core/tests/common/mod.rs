@@ -12,7 +12,7 @@ use tidegate::{Engine, EngineOptions, Outcome, Pipeline, Release, Rollout, Run};
 /// How long anything may take before a test gives up: much longer than it takes.
 pub const LONG: Duration = Duration::from_secs(60);
 
-const SHOP: &str = r#"
+pub const SHOP: &str = r#"
 import http.server, os
 class Shop(http.server.BaseHTTPRequestHandler):
     def do_GET(self):

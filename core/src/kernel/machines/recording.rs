@@ -1,5 +1,7 @@
 //! From what was decided to the batch: events are applied and enqueued, and so is what they decide of rollouts.
 
+use std::path::Path;
+
 use super::{Effect, Kernel, Slot, no_run};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Append, MAX_BODY, Record, RunIndex, StreamId};
@@ -81,13 +83,22 @@ impl Kernel {
         match &start.action {
             ActionSpec::Rollout { rollout, .. } => {
                 let mut release = start.release()?;
-                release.dir = release.dir.or_else(|| self.dir.clone());
+                release.dir = self.below_dir(release.dir);
                 Ok((rollout.service.clone(), Request::Ship { spec: rollout.clone(), release }))
             }
             ActionSpec::Revert { revert } => Ok((revert.service.clone(), Request::Revert { spec: revert.clone() })),
             ActionSpec::Command { .. } | ActionSpec::Function { .. } => {
                 Err(StepError::new(Cause::Refused, "the step is no rollout"))
             }
+        }
+    }
+
+    /// A release's directory is told to the supervisor, which has another one than the program: a relative one is below
+    /// the program's.
+    fn below_dir(&self, dir: Option<String>) -> Option<String> {
+        match (&self.dir, dir) {
+            (Some(own), Some(dir)) => Some(Path::new(own).join(dir).to_string_lossy().into_owned()),
+            (own, dir) => dir.or_else(|| own.clone()),
         }
     }
 

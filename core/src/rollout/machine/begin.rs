@@ -1,7 +1,7 @@
 //! How a rollout begins, and when it is refused.
 
 use super::state::RolloutState;
-use crate::error::{Error, Fault, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::rollout::event::Start;
 use crate::rollout::plan::Layout;
 use crate::rollout::spec::{RevertSpec, RolloutSpec};
@@ -86,7 +86,7 @@ pub(super) fn begin(state: &RolloutState, asked: &Begin) -> Result<Option<Start>
 fn ship(service: &ServiceState, spec: &RolloutSpec, release: &Release) -> Result<(Terms, String, DesiredVersion)> {
     let mut faults = Vec::new();
     let terms = spec.check("", &mut faults);
-    check_release(release, &mut faults);
+    release.check("/release", &mut faults);
     if !faults.is_empty() {
         return Err(Error::invalid(format_args!("rollout of {:?}", spec.service), faults));
     }
@@ -152,13 +152,4 @@ fn right_service(service: &ServiceState, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Internal, format!("the spec speaks of {name:?}, the state is of {:?}", service.name)))
-}
-
-fn check_release(release: &Release, faults: &mut Vec<Fault>) {
-    if release.version.trim().is_empty() {
-        faults.push(Fault::new("/release/version", "must not be empty"));
-    }
-    if release.command.first().is_none_or(String::is_empty) {
-        faults.push(Fault::new("/release/command", "expected a program and its arguments"));
-    }
 }

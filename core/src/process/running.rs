@@ -39,6 +39,8 @@ pub enum Event {
 pub struct Ended {
     /// How the process that was started ended.
     pub exit: Exit,
+    /// Whether that process still ran when it was asked to end, if it was: its exit may be the answer to that.
+    pub interrupted: bool,
     /// Whether it had to be killed because it did not end within its grace.
     pub killed: bool,
 }
@@ -72,6 +74,7 @@ pub struct Running {
     phase: Phase,
     exit: Option<Exit>,
     asked: bool,
+    interrupted: bool,
     killed: bool,
     deadline: Option<Instant>,
     late_lines: u32,
@@ -106,6 +109,7 @@ impl Running {
             phase: Phase::Running,
             exit: None,
             asked: false,
+            interrupted: false,
             killed: false,
             deadline: None,
             late_lines: 0,
@@ -148,6 +152,7 @@ impl Running {
             }
             if !self.asked {
                 self.asked = true;
+                self.interrupted = self.exit.or_else(|| reap::peek(self.leader)).is_none();
                 self.signal(Signal::TERM);
             }
         }
@@ -202,7 +207,7 @@ impl Running {
     }
 
     fn ended(&self) -> Ended {
-        Ended { exit: self.exit.unwrap_or(Exit::Lost), killed: self.killed }
+        Ended { exit: self.exit.unwrap_or(Exit::Lost), interrupted: self.interrupted, killed: self.killed }
     }
 
     /// Goes on to the next event; without reading when the last line has not found its reader yet.

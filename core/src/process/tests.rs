@@ -111,7 +111,7 @@ async fn kills_what_does_not_listen_with_all_that_it_started() {
         sh("trap '' TERM; sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done'").spawn().unwrap();
     let grandchild: u32 = first_line(&mut running).await.parse().unwrap();
     let ended = running.stop(Span::millis(100)).await;
-    assert_eq!(ended, Ended { exit: Exit::Signal(9), killed: true });
+    assert_eq!(ended, Ended { exit: Exit::Signal(9), interrupted: true, killed: true });
     assert!(gone(grandchild).await);
     assert_eq!(reap::peek(rustix::process::Pid::from_raw(running.pid() as i32).unwrap()), Some(Exit::Lost), "reaped");
 }

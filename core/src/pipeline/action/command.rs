@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::error::Kind;
@@ -45,8 +46,10 @@ pub struct StepLine {
 }
 
 /// Runs a command step to its end: until its group, and all that carries its mark, is gone. What an earlier attempt
-/// left behind is ended first. When `stop` ends, the group is asked to end, and killed after the step's grace; then the
-/// outcome is [`Outcome::Stopped`], or a failure with what it wrote last, but never a success, whatever its exit code.
+/// left behind is ended first. When `stop` ends, the group is asked to end, and killed after the step's grace; if the
+/// command still ran then, the outcome is [`Outcome::Stopped`], or a failure with what it wrote last, but never a
+/// success, whatever its exit code. One that had ended by then, while processes that it left behind hold its output or
+/// are ended, ended as it did.
 ///
 /// In its environment the command finds `TIDEGATE_RUN`, `TIDEGATE_STEP`, `TIDEGATE_ATTEMPT`,
 /// `TIDEGATE_IDEMPOTENCY_KEY`, `TIDEGATE_TOKEN`, and in `TIDEGATE_INPUTS` a JSON array of its inputs, if it has any.
@@ -70,6 +73,11 @@ pub async fn run_command(
     if let Some(through) = start.sweep {
         sweep_step(context, &start.step, through, start.grace).await;
     }
+    let stop = stop.fuse();
+    tokio::pin!(stop);
+    if (&mut stop).now_or_never().is_some() {
+        return Outcome::Stopped;
+    }
     let mut running = match command.spawn() {
         Ok(running) => running,
         Err(error) => {
@@ -79,10 +87,8 @@ pub async fn run_command(
     };
     let mut capture = Capture::new(context.masker, *output);
     let (sender, mut receiver) = mpsc::channel::<Line>(LINES);
-    let mut stopped = false;
     let stop = async {
         stop.await;
-        stopped = true;
         start.grace
     };
     let show = async |shown: Vec<(Stream, String)>| {
@@ -108,14 +114,14 @@ pub async fn run_command(
     let error =
         |cause, message: String| StepError { last_lines: capture.last_lines(), ..StepError::new(cause, message) };
     match ended.exit {
-        Exit::Code(0) if stopped => Outcome::Stopped,
+        Exit::Code(0) if ended.interrupted => Outcome::Stopped,
         Exit::Code(0) => match capture.value() {
             Ok(value) => Outcome::Succeeded { value },
             Err(error) => failed(error),
         },
         Exit::Code(code) => failed(error(Cause::ExitCode { code }, ended.exit.to_string())),
         Exit::Signal(signal) => failed(error(Cause::Signal { signal }, ended.exit.to_string())),
-        Exit::Lost if stopped => Outcome::Stopped,
+        Exit::Lost if ended.interrupted => Outcome::Stopped,
         Exit::Lost => Outcome::Lost,
     }
 }

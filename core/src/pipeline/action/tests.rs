@@ -164,6 +164,33 @@ async fn stopping_ends_the_whole_group() {
     assert_eq!(failure.last_lines, ["up"]);
 }
 
+/// A command that ended before it was told to stop ended as it did, whatever it left behind.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_has_ended_is_not_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = dir.path().join("ended");
+    let (child, file) = ("trap '' TERM; until grep -q ') Z' /proc/$$/stat; do :; done", ended.display());
+    let mut start = script(&format!("({child}; touch '{file}'; sleep 1000) & echo done"), Output::Text);
+    start.grace = Span::millis(300);
+    let until_it_ended = async {
+        while !ended.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (outcome, lines) = run_in(&unique(), &start, until_it_ended).await;
+    assert_eq!(outcome, Outcome::Succeeded { value: json!("done") }, "{lines:?}");
+}
+
+#[tokio::test]
+async fn what_is_stopped_before_it_starts_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = dir.path().join("ran");
+    let start = script(&format!("touch '{}'", ran.display()), Output::None);
+    assert_eq!(run_in(&unique(), &start, std::future::ready(())).await.0, Outcome::Stopped);
+    assert!(!ran.exists());
+}
+
 /// What an attempt left behind is gone before the next one starts, and a later one is not touched.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -66,7 +66,15 @@ pub(crate) struct Calls {
 #[derive(Default)]
 struct Open {
     last: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
+    calls: BTreeMap<u64, UnderWay>,
+}
+
+/// A call that has not ended.
+struct UnderWay {
+    /// Who waits for the answer; `None` once it was given up.
+    answer: Option<oneshot::Sender<Reply>>,
+    /// Says that the attempt of a step still runs.
+    context: Option<Context>,
 }
 
 impl Calls {
@@ -80,13 +88,14 @@ impl Calls {
         self.listener.call(message.to_string(), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok
     }
 
-    /// Begins a call with a message that the number is put into; `None` when Node is about to end.
-    pub(crate) fn begin(self: &Arc<Self>, mut message: Value) -> Option<Call> {
+    /// Begins a call with a message that the number is put into; `None` when Node is about to end. `context` lives until
+    /// the call has ended.
+    pub(crate) fn begin(self: &Arc<Self>, mut message: Value, context: Option<Context>) -> Option<Call> {
         let (send, answer) = oneshot::channel();
         let mut open = self.open();
         open.last += 1;
         let id = open.last;
-        open.waiting.insert(id, send);
+        open.calls.insert(id, UnderWay { answer: Some(send), context });
         drop(open);
         if let Some(fields) = message.as_object_mut() {
             fields.insert("id".to_owned(), id.into());
@@ -97,8 +106,8 @@ impl Calls {
 
     /// Answers a call; a second answer, or one that nobody waits for any more, changes nothing.
     pub(crate) fn finish(&self, id: u64, reply: Reply) {
-        let waiting = self.open().waiting.remove(&id);
-        if let Some(waiting) = waiting {
+        let call = self.open().calls.remove(&id);
+        if let Some(waiting) = call.and_then(|call| call.answer) {
             // The call may have been given up in the meantime.
             let _ = waiting.send(reply);
         }
@@ -106,7 +115,7 @@ impl Calls {
 
     /// Ends all waiting: nobody will answer any more.
     pub(crate) fn give_up(&self) {
-        self.open().waiting.clear();
+        self.open().calls.clear();
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, Open> {
@@ -135,7 +144,13 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.calls.open().waiting.remove(&self.id).is_some() {
+        let mut open = self.calls.open();
+        let waited = open.calls.get_mut(&self.id).and_then(|call| call.answer.take());
+        if open.calls.get(&self.id).is_some_and(|call| call.context.is_none()) {
+            open.calls.remove(&self.id);
+        }
+        drop(open);
+        if waited.is_some() {
             self.stop();
         }
     }
@@ -182,7 +197,7 @@ impl Function for JsFunction {
             },
             "inputs": inputs,
         });
-        let Some(mut call) = self.registry.calls.begin(message) else {
+        let Some(mut call) = self.registry.calls.begin(message, Some(context.clone())) else {
             // Node ends: the attempt is cut off like any other that was under way, which is no failure of the step.
             return std::future::pending().await;
         };

@@ -85,7 +85,7 @@ fn function(name: String, calls: Arc<Calls>) -> ProbeFn {
     Arc::new(move || {
         let (name, calls) = (name.clone(), Arc::clone(&calls));
         Box::pin(async move {
-            let Some(mut call) = calls.begin(json!({ "kind": "probe", "function": name })) else {
+            let Some(mut call) = calls.begin(json!({ "kind": "probe", "function": name }), None) else {
                 // Node ends, and the watch with it.
                 return std::future::pending().await;
             };

@@ -723,7 +723,10 @@ export interface StepSpec {
   name: string
   /** How a failed attempt is repeated; by default it is not. */
   retry?: RetrySpec | null
-  /** How long one attempt may take; no limit by default. */
+  /**
+   * How long one attempt may take; no limit by default. A function that goes on after its stop is given up after
+   * 10 s; the next attempt begins once it has ended.
+   */
   timeout?: SpanText | null
   /** A version of what a function does. A changed body can't be seen; a changed version can. */
   version?: string | null

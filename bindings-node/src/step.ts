@@ -33,7 +33,10 @@ export interface StepOptions {
   readonly after?: readonly Need[]
   /** How failed attempts are repeated, or how many there are; by default one. */
   readonly retry?: RetryOptions | number
-  /** How long one attempt may take; no limit by default. */
+  /**
+   * How long one attempt may take; no limit by default. A function that goes on after its stop is given up after 10 s;
+   * the next attempt begins once it has ended.
+   */
   readonly timeout?: Duration
   /** How long all attempts and the waits between them may take; no limit by default. */
   readonly deadline?: Duration

@@ -320,3 +320,26 @@ test('the event loop is never blocked', async (t) => {
   assert.ok(ticks > 20, `${ticks} ticks`)
   assert.ok(longest < 500, `${longest} ms without a tick`)
 })
+
+test('an attempt begins when the one before it has ended', async (t) => {
+  const { engine: e } = await engine(t)
+  let [together, most, goOn] = [0, 0]
+  const released = new Promise((resolve) => (goOn = resolve))
+  const p = new Pipeline('p')
+  const deaf = p.step('deaf', { timeout: '2s', retry: { attempts: 9 } }, async ({ attempt }) => {
+    together += 1
+    most = Math.max(most, together)
+    if (attempt === 1) await released
+    together -= 1
+    return attempt
+  })
+  const run = await e.start(p)
+  for await (const event of run) {
+    if (event.kind === 'step_started' && event.attempt === 2) {
+      await sleep(300)
+      goOn()
+    }
+  }
+  assert.ok((await run.outcome()).ok().value(deaf) > 1)
+  assert.equal(most, 1, 'attempts ran together')
+})

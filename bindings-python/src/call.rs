@@ -25,7 +25,16 @@ pub(crate) struct Calls {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    calls: BTreeMap<u64, UnderWay>,
+}
+
+/// A call that has not ended.
+#[derive(Debug)]
+struct UnderWay {
+    /// Who waits for the answer; `None` once it was given up.
+    answer: Option<oneshot::Sender<Answer>>,
+    /// Says that the attempt of a step still runs.
+    context: Option<Context>,
 }
 
 #[pymethods]
@@ -34,6 +43,17 @@ impl Calls {
     #[new]
     fn new() -> Calls {
         Calls::default()
+    }
+
+    /// The call has ended, with an answer to follow or with none.
+    fn ended(&self, id: u64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = open.calls.get_mut(&id) {
+            call.context = None;
+            if call.answer.is_none() {
+                open.calls.remove(&id);
+            }
+        }
     }
 
     /// Answers a call: with a value as JSON text, or with an error's message and traceback. A second answer, or one
@@ -59,8 +79,8 @@ impl Calls {
 }
 
 fn finish(open: &Mutex<Open>, id: u64, answer: Answer) {
-    let waiting = open.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(&id);
-    if let Some(waiting) = waiting {
+    let call = open.lock().unwrap_or_else(PoisonError::into_inner).calls.remove(&id);
+    if let Some(waiting) = call.and_then(|call| call.answer) {
         // The call may have been given up in the meantime.
         let _ = waiting.send(answer);
     }
@@ -79,11 +99,13 @@ impl Caller {
         Caller { open: Arc::clone(&calls.open), call: Arc::new(call), stop: Arc::new(stop) }
     }
 
-    /// Calls a function. When `stopped` completes it is asked to end, and so it is when this future is dropped.
+    /// Calls a function; `context` lives until that has ended. When `stopped` completes it is asked to end, and so it is
+    /// when this future is dropped.
     pub(crate) async fn call(
         &self,
         function: Arc<Py<PyAny>>,
         payload: String,
+        context: Option<Context>,
         stopped: impl Future<Output = ()>,
     ) -> Answer {
         let (send, mut answer) = oneshot::channel();
@@ -91,7 +113,7 @@ impl Caller {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.next += 1;
             let id = open.next;
-            open.waiting.insert(id, send);
+            open.calls.insert(id, UnderWay { answer: Some(send), context });
             id
         };
         let given_up = GivenUp { caller: self, id };
@@ -138,7 +160,12 @@ struct GivenUp<'a> {
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        let waited = self.caller.open.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(&self.id);
+        let mut open = self.caller.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = open.calls.get_mut(&self.id).and_then(|call| call.answer.take());
+        if open.calls.get(&self.id).is_some_and(|call| call.context.is_none()) {
+            open.calls.remove(&self.id);
+        }
+        drop(open);
         // Without a runtime the engine is closed, and Python ends its calls itself.
         if waited.is_some() && tokio::runtime::Handle::try_current().is_ok() {
             self.caller.stop(self.id);
@@ -166,6 +193,6 @@ impl Function for PythonFunction {
             "inputs": inputs,
         })
         .to_string();
-        self.caller.call(Arc::clone(&self.function), payload, context.stopped()).await
+        self.caller.call(Arc::clone(&self.function), payload, Some(context.clone()), context.stopped()).await
     }
 }

@@ -119,7 +119,7 @@ fn function_check(spec: &str, function: Py<PyAny>, caller: Caller) -> Result<(Ch
     let function = Arc::new(function);
     let run = Arc::new(move || {
         let (caller, function) = (caller.clone(), Arc::clone(&function));
-        let call = async move { verdict(caller.call(function, "null".to_owned(), std::future::pending()).await) };
+        let call = async move { verdict(caller.call(function, "null".to_owned(), None, std::future::pending()).await) };
         Box::pin(call) as std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>
     });
     let probe = FunctionProbe::new("check", run, check.timeout);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+import threading
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
@@ -275,3 +277,29 @@ def test_a_permanent_error_is_not_repeated(engine: tidegate.Engine, is_async: bo
     assert "Refused: no such branch" in (step.reason or "") and "fail" in (step.detail or "")
     (ended,) = [event for event in run if event["kind"] == "step_finished"]
     assert ended["result"]["kind"] == "failed" and ended["result"]["error"].get("permanent") is True
+
+
+def test_an_attempt_begins_when_the_one_before_it_has_ended(engine: tidegate.Engine) -> None:
+    pipeline = tidegate.Pipeline("p")
+    go_on, counted = threading.Event(), threading.Lock()
+    together = most = 0
+
+    @pipeline.step(timeout="2s", retry=tidegate.Retry(attempts=9))
+    def deaf(context: tidegate.Context) -> int:
+        nonlocal together, most
+        with counted:
+            together += 1
+            most = max(most, together)
+        if context.attempt == 1:
+            go_on.wait(120)
+        with counted:
+            together -= 1
+        return context.attempt
+
+    run = engine.start(pipeline)
+    for event in run:
+        if event["kind"] == "step_started" and event["attempt"] == 2:
+            time.sleep(0.3)
+            go_on.set()
+    assert run.outcome().ok().value(deaf) > 1
+    assert most == 1, "attempts ran together"

@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tidegate::pipeline::{Jitter, RetrySpec};
 use tidegate::{Command, Engine, Pipeline, Status, StepAnswer, StepStatus};
@@ -323,4 +326,32 @@ async fn rerun_failed_leaves_a_run_that_succeeded_as_it_is() {
         engine.close().await.unwrap();
     }
     assert_eq!(std::fs::read_to_string(ran).unwrap(), "lint\ndeploy\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_begins_when_the_one_before_it_has_ended() {
+    let (together, most) = (AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
+    let (go_on, released) = std::sync::mpsc::channel::<()>();
+    let (seen, released) = (Arc::clone(&most), Mutex::new(released));
+    let mut p = Pipeline::new("p");
+    let deaf = p.blocking("deaf", (), move |context, ()| {
+        most.fetch_max(1 + together.fetch_add(1, SeqCst), SeqCst);
+        if context.attempt() == 1 {
+            let _ = released.lock().unwrap().recv();
+        }
+        together.fetch_sub(1, SeqCst);
+        Ok::<_, String>(context.attempt())
+    });
+    let deaf = deaf.timeout("2s").attempts(9);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).start().await.unwrap();
+    let mut events = run.events();
+    let second = r#""kind":"step_started","step":"deaf","attempt":2"#;
+    while !events.next_batch(1).await.concat().contains(second) {}
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(go_on);
+    assert!(run.outcome().await.unwrap().value(&deaf).unwrap() > 1);
+    assert_eq!(seen.load(SeqCst), 1, "attempts ran together");
+    engine.close().await.unwrap();
 }

@@ -101,9 +101,10 @@ class Bridge:
             call.stop()
 
     def drop(self, number: int) -> None:
-        """Forgets a call."""
+        """Forgets a call, which has ended."""
         with self._lock:
             self._open.pop(number, None)
+        self.calls.ended(number)
 
     def close(self, limit: float) -> list[asyncio.Task[None]]:
         """Asks every call to end and waits for those on threads, at most ``limit`` seconds. Returns the tasks that are

@@ -87,7 +87,8 @@ class StepOptions(TypedDict, total=False):
     retry: Retry | None
     """How a failed attempt is repeated; by default it is not."""
     timeout: Duration | None
-    """How long one attempt may take; no limit by default."""
+    """How long one attempt may take; no limit by default. A function that goes on after its stop is given up after 10 s;
+    the next attempt begins once it has ended."""
     deadline: Duration | None
     """How long all attempts and the waits between them may take; no limit by default."""
     once: bool

@@ -843,7 +843,9 @@ class StepSpec(TypedDict):
     retry: NotRequired[RetrySpec | None]
     """How a failed attempt is repeated; by default it is not."""
     timeout: NotRequired[SpanText | None]
-    """How long one attempt may take; no limit by default."""
+    """How long one attempt may take; no limit by default. A function that goes on after its stop is given up
+    after 10 s; the next attempt begins once it has ended.
+    """
     version: NotRequired[str | None]
     """A version of what a function does. A changed body can't be seen; a changed version can."""
 

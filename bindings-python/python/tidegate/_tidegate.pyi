@@ -33,6 +33,7 @@ __version__: str
 @final
 class Calls:
     def __init__(self) -> None: ...
+    def ended(self, id: int) -> None: ...
     def finish(
         self,
         id: int,

@@ -1,16 +1,18 @@
 //! Function steps: the user's own code, registered by name. The journal stores names, never code.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use crate::pipeline::StepError;
+use crate::pipeline::{StartStep, StepError};
 
-/// What a running function step knows of itself. Cheap to clone.
+/// What a running function step knows of itself. Cheap to clone. An attempt counts as running while a clone of its
+/// context lives, so that the next one waits for one that goes on after its stop.
 #[derive(Debug, Clone)]
 pub struct Context {
     inner: Arc<Inner>,
@@ -25,19 +27,30 @@ struct Inner {
     idempotency_key: String,
     params: Value,
     stop: watch::Receiver<bool>,
+    /// Nothing is sent: the other side sees when it is dropped.
+    _running: oneshot::Sender<Infallible>,
 }
 
 impl Context {
+    /// A context, and what ends once nothing of it is left.
     pub(crate) fn new(
-        run: String,
-        step: String,
-        attempt: u32,
-        token: u64,
-        idempotency_key: String,
+        run: &str,
+        start: &StartStep,
         params: Value,
         stop: watch::Receiver<bool>,
-    ) -> Context {
-        Context { inner: Arc::new(Inner { run, step, attempt, token, idempotency_key, params, stop }) }
+    ) -> (Context, oneshot::Receiver<Infallible>) {
+        let (running, ended) = oneshot::channel();
+        let inner = Inner {
+            run: run.to_owned(),
+            step: start.step.clone(),
+            attempt: start.attempt,
+            token: start.token,
+            idempotency_key: start.idempotency_key.clone(),
+            params,
+            stop,
+            _running: running,
+        };
+        (Context { inner: Arc::new(inner) }, ended)
     }
 
     /// The run's id.
@@ -87,7 +100,8 @@ impl Context {
 #[async_trait]
 pub trait Function: Send + Sync {
     /// Runs one attempt. `inputs` are the outputs of the steps named by the spec, in order, decoded from the journal.
-    /// When the context is stopped, it should end soon; the future is dropped after the step's grace time.
+    /// When the context is stopped, it should end soon; the future is dropped after the step's grace time. What goes on
+    /// elsewhere then, such as on a thread, must hold a clone of the context until it ends.
     async fn call(&self, context: Context, inputs: Vec<Value>) -> Result<Value, StepError>;
 }
 

@@ -176,7 +176,12 @@ where
     async fn call(&self, context: Context, inputs: Vec<Value>) -> Result<Value, StepError> {
         let values = (self.decode)(inputs)?;
         let function = Arc::clone(&self.function);
-        let done = tokio::task::spawn_blocking(move || encode(function(context, values))).await;
+        let done = tokio::task::spawn_blocking(move || {
+            // It runs for as long as it runs, whatever it does with its context.
+            let _running = context.clone();
+            encode(function(context, values))
+        });
+        let done = done.await;
         done.unwrap_or_else(|failed| match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(StepError::new(Cause::Exception, "the runtime was shut down before the function ended")),

@@ -101,7 +101,8 @@ impl<T> StepRef<T> {
         self.set(|spec| spec.retry = Some(retry))
     }
 
-    /// How long one attempt may take: `"30s"` or a [`std::time::Duration`].
+    /// How long one attempt may take: `"30s"` or a [`std::time::Duration`]. A function that goes on after its stop is
+    /// given up after 10 s; the next attempt begins once it has ended.
     #[must_use]
     pub fn timeout(self, timeout: impl Into<SpanText>) -> StepRef<T> {
         self.set(|spec| spec.timeout = Some(timeout.into()))

@@ -1,20 +1,19 @@
 //! Runs one attempt of a step, command or function, and says how it ended.
 
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use crate::define::{Context, Functions};
+use crate::define::Functions;
+use crate::engine::function::Stragglers;
 use crate::engine::log::RunLog;
 use crate::engine::logs::LogFile;
 use crate::engine::secrets::{Secrets, clip};
-use crate::error::{counted, panic_text};
+use crate::error::counted;
 use crate::pipeline::action::{CommandContext, StepLine, run_command, sweep_step};
-use crate::pipeline::{ActionSpec, Cause, StartStep, StepError, StepOutcome};
+use crate::pipeline::{ActionSpec, StartStep, StepError, StepOutcome};
 use crate::time::Span;
 
 /// How many lines may wait between a command and those who look at it.
@@ -37,6 +36,7 @@ pub(crate) struct Workshop {
     pub(crate) log: Arc<RunLog>,
     /// The folder for captured output; `None` keeps none.
     pub(crate) logs: Option<PathBuf>,
+    pub(crate) stragglers: Arc<Stragglers>,
 }
 
 impl Workshop {
@@ -88,40 +88,6 @@ impl Workshop {
         }
         file.close().await;
     }
-
-    async fn function(&self, start: &StartStep, name: &str, stop: watch::Receiver<bool>) -> StepOutcome {
-        let failed = |error| StepOutcome::Failed { error, retry_in: None };
-        let Some(function) = self.functions.get(name) else {
-            let message = format!("no function is registered under the name {name:?}");
-            return failed(StepError { permanent: true, ..StepError::new(Cause::NotFound, message) });
-        };
-        let context = Context::new(
-            self.run.clone(),
-            start.step.clone(),
-            start.attempt,
-            start.token,
-            start.idempotency_key.clone(),
-            self.params.clone(),
-            stop.clone(),
-        );
-        // Making the future is the user's code too.
-        let call = async { function.call(context, start.inputs.clone()).await };
-        let too_late = async {
-            stopped(stop.clone()).await;
-            tokio::time::sleep(start.grace.into()).await;
-        };
-        let done = tokio::select! {
-            biased;
-            done = AssertUnwindSafe(call).catch_unwind() => done,
-            () = too_late => return StepOutcome::Stopped,
-        };
-        match done {
-            Ok(Ok(_)) if *stop.borrow() => StepOutcome::Stopped,
-            Ok(Ok(value)) => StepOutcome::Succeeded { value },
-            Ok(Err(error)) => failed(error),
-            Err(panic) => failed(StepError::new(Cause::Exception, format!("panicked: {}", panic_text(panic.as_ref())))),
-        }
-    }
 }
 
 /// A failure of a bearable size.
@@ -143,13 +109,15 @@ fn clipped(error: StepError) -> StepError {
     StepError { message, detail, last_lines: lines, ..error }
 }
 
-async fn stopped(mut stop: watch::Receiver<bool>) {
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
     // The sender goes only with the engine, which is a reason to stop too.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::pipeline::Cause;
+
     use super::*;
 
     #[test]

@@ -12,10 +12,11 @@ use tokio::sync::{oneshot, watch};
 use crate::define::Functions;
 use crate::engine::attempt::Workshop;
 use crate::engine::fleet::Fleet;
+use crate::engine::function::Stragglers;
 use crate::engine::log::RunLog;
 use crate::engine::secrets::Secrets;
 use crate::engine::start::{Begin, Begun};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
 use crate::kernel::{Command, Effect, Kernel, Report};
 use crate::pipeline::{RunEffect, RunInput, StartStep, StepOutcome};
@@ -75,6 +76,16 @@ impl Driven {
     }
 }
 
+impl Drop for Driven {
+    /// A fault of ours must not leave anybody waiting.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::new(Kind::Internal, "the engine's thread panicked; the run goes on when it is taken up");
+            self.shop.log.end(Some(Err(error)));
+        }
+    }
+}
+
 /// What waits for the next commit besides events.
 type Ack = Box<dyn FnOnce(Result<()>) + Send>;
 
@@ -89,6 +100,7 @@ pub(crate) struct Driver {
     /// Names the journal in the marks of processes.
     pub(super) mark: String,
     pub(super) logs: Option<std::path::PathBuf>,
+    stragglers: Arc<Stragglers>,
     acks: Vec<Ack>,
     /// Runs that were started or taken up since the last commit.
     pub(super) begun: Vec<StreamId>,
@@ -133,6 +145,7 @@ impl Driver {
             secrets,
             mark,
             logs,
+            stragglers: Arc::default(),
             acks: Vec::new(),
             begun: Vec::new(),
             reported: Vec::new(),
@@ -399,6 +412,7 @@ pub(super) fn workshop(
         secrets: Arc::clone(&driver.secrets),
         log,
         logs: driver.logs.clone(),
+        stragglers: Arc::clone(&driver.stragglers),
     };
     Driven { shop: Arc::new(shop), attempts: BTreeMap::new() }
 }

@@ -33,7 +33,7 @@ use crate::time::{Chance, Clock};
 /// is to run `once` does, if it had begun.)
 #[derive(Debug, Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -167,6 +167,9 @@ impl Engine {
 
     async fn call<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
         let closed = || match self.shared.broken.get() {
+            Some(error) if error.kind() == Kind::Internal => Error::new(Kind::Internal, "the engine has stopped")
+                .because(error.to_string())
+                .help("this is a fault of tidegate; open it again: runs go on where they were"),
             Some(error) => Error::new(error.kind(), "the engine has stopped, since its journal can't be written")
                 .because(error.to_string())
                 .help("mend that and open it again: runs go on where they were"),

@@ -3,6 +3,7 @@
 mod attempt;
 mod driver;
 mod fleet;
+mod function;
 mod handle;
 mod log;
 mod logs;

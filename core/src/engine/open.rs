@@ -1,6 +1,7 @@
 //! Opening an engine: the journal, the clock, the driver's thread.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -14,7 +15,7 @@ use crate::engine::fleet::{Fleet, Supervisor};
 use crate::engine::handle::Shared;
 use crate::engine::logs;
 use crate::engine::secrets::Secrets;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, panic_text};
 use crate::journal::{Durability, Journal, MemoryJournal, SqliteJournal};
 use crate::kernel::Kernel;
 use crate::process::Identity;
@@ -80,7 +81,7 @@ impl EngineOptions {
             .spawn(move || match self.driver(&path, handle, inbox) {
                 Ok((driver, clock, path)) => {
                     if ready.send(Ok((clock, path))).is_ok()
-                        && let Err(error) = driver.run(&receive)
+                        && let Err(error) = caught(|| driver.run(&receive))
                     {
                         // Before `receive` goes, so that nobody finds the engine gone without finding why.
                         let _ = breaks.set(error);
@@ -149,4 +150,43 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// What ended the engine's thread, a panic too.
+fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Error::new(Kind::Internal, format!("the engine's thread panicked: {}", panic_text(panic.as_ref()))))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::define::Pipeline;
+
+    #[tokio::test]
+    async fn a_panic_of_the_engines_thread_leaves_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let (up, bye) = (dir.path().join("up"), dir.path().join("bye"));
+        let mut p = Pipeline::new("p");
+        let script = format!("trap 'touch {}; exit 0' TERM; touch {}; sleep 600 & wait", bye.display(), up.display());
+        let _ = p.shell("a", script);
+        let engine = Engine::open(dir.path().join("release.db")).await.unwrap();
+        let run = engine.run(&p).start().await.unwrap();
+        let until = async |path: &Path| {
+            while !path.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        until(&up).await;
+        engine.shared.driver.send(Message::Ask(Box::new(|_| panic!("a fault of ours")))).unwrap();
+        assert_eq!(run.outcome().await.unwrap_err().kind(), Kind::Internal);
+        let error = engine.runs(1).await.unwrap_err();
+        assert!(error.kind() == Kind::Internal && error.to_string().contains("a fault of ours"), "{error}");
+        until(&bye).await;
+        // The lock went with the thread.
+        let engine = Engine::open(dir.path().join("release.db")).await.unwrap();
+        engine.cancel(run.id(), "ann", "").await.unwrap().outcome().await.unwrap();
+        engine.close().await.unwrap();
+    }
 }

@@ -42,7 +42,8 @@ pub struct StepSpec {
     /// How a failed attempt is repeated; by default it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySpec>,
-    /// How long one attempt may take; no limit by default.
+    /// How long one attempt may take; no limit by default. A function that goes on after its stop is given up after 10 s;
+    /// the next attempt begins once it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<SpanText>,
     /// How long all attempts and the waits between them may take, from the first start; no limit by default.

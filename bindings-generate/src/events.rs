@@ -1,4 +1,4 @@
-//! What observers of a run are shown as TypeScript types, in camel case, and a table of what is converted on the way.
+//! What observers of a run or a service are shown as TypeScript types, in camel case, and a table of what is converted on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::surface::{FACT, Surface};
 use crate::typescript::{doc, is_identifier, pascal, words_of};
 
 const HEAD: &str = "/**
- * What observers of a run are shown, as types: `kind` tells events apart. @generated
+ * What observers of a run or a service are shown, as types: `kind` tells events apart. @generated
  *
  * Generated from the core by `cargo run -p tidegate-generate`: change it there.
  */

@@ -16,7 +16,7 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 const SPECS: &str = "\"\"\"What crosses into the core and back, as types.\n";
 
-const EVENTS: &str = "\"\"\"What observers of a run are shown, as types: ``kind`` tells events apart.\n";
+const EVENTS: &str = "\"\"\"What observers of a run or a service are shown, as types: ``kind`` tells events apart.\n";
 
 /// What every recorded event has besides.
 const RECORDED: &str = "

@@ -7,6 +7,7 @@ use tidegate::analysis::{EProcessSpec, WindowRecord};
 use tidegate::engine::OutputEvent;
 use tidegate::health::{CheckRecord, CheckSpec, OutlierSpec, Tally};
 use tidegate::pipeline::{PipelineSpec, RunEvent};
+use tidegate::supervisor::ServiceStats;
 use tidegate::{Command, Outcome};
 
 use crate::schema::{Item, Shape, Type, item};
@@ -19,7 +20,7 @@ pub(crate) const FACT: &str = "Fact";
 pub(crate) struct Surface {
     /// What goes in, described as it is read, and what is answered, as it is written.
     pub(crate) specs: Vec<Item>,
-    /// What observers of a run are shown, as it is written. Of the specs' types they have the names alone.
+    /// What observers of a run or a service are shown, as it is written. Of the specs' types they have the names alone.
     pub(crate) events: Vec<Item>,
 }
 
@@ -48,6 +49,7 @@ pub(crate) fn collect() -> Result<Surface, String> {
     let mut shown = SchemaSettings::draft2020_12().for_serialize().into_generator();
     shown.subschema_for::<RunEvent>();
     shown.subschema_for::<OutputEvent>();
+    shown.subschema_for::<ServiceStats>();
     let mut events = Vec::new();
     for item in read(shown)? {
         match specs.get(&item.name) {
@@ -126,7 +128,7 @@ mod tests {
             item(&surface.specs, name);
             assert!(surface.events.iter().all(|item| item.name != name), "{name} twice");
         }
-        for name in ["Fact", "OutputEvent", "RolloutEvent", "WorldSeen", "Explanation"] {
+        for name in ["Fact", "OutputEvent", "RolloutEvent", "WorldSeen", "Explanation", "ServiceStats"] {
             item(&surface.events, name);
         }
     }

@@ -219,6 +219,12 @@ impl NativeEngine {
         self.ask(env, |engine| async move { text(&engine.service(&name).await?) })
     }
 
+    /// Resolves to how a service's instances fare and what its proxy has counted.
+    #[napi]
+    pub fn service_stats<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {
+        self.ask(env, |engine| async move { text(&engine.service_stats(&name).await?) })
+    }
+
     /// Ends a service; resolves when that is recorded.
     #[napi]
     pub fn remove_service<'env>(&self, env: &'env Env, name: String) -> napi::Result<Object<'env>> {

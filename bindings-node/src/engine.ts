@@ -2,6 +2,8 @@
 
 import { fileURLToPath } from 'node:url'
 import { Calls } from './calls.js'
+import { fromCore } from './convert.js'
+import { holds, type ServiceStats } from './events.js'
 import { cancelOnCtrlC } from './interrupt.js'
 import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
@@ -127,6 +129,15 @@ export class Engine {
   /** What is known of a service; `null` when nothing is. */
   async service(name: string): Promise<ServiceState | null> {
     return serviceFrom(unwrap(await this.#native.service(name)))
+  }
+
+  /**
+   * How the instances of a service fare now, and what its proxy has counted: requests, errors and latencies by version.
+   *
+   * @throws TidegateError `not_found` when nothing of such a service is there.
+   */
+  async serviceStats(name: string): Promise<ServiceStats> {
+    return fromCore('ServiceStats', JSON.parse(unwrap(await this.#native.serviceStats(name))) as object, holds)
   }
 
   /**

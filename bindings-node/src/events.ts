@@ -1,5 +1,5 @@
 /**
- * What observers of a run are shown, as types: `kind` tells events apart. @generated
+ * What observers of a run or a service are shown, as types: `kind` tells events apart. @generated
  *
  * Generated from the core by `cargo run -p tidegate-generate`: change it there.
  */
@@ -298,6 +298,37 @@ export interface FactRunReopened extends Recorded {
 export type Fact = FactRunStarted | FactRunResumed | FactStepStarted | FactStepStopping | FactStepFinished | FactStepRetrying | FactStepSkipped | FactStepCutOff | FactStepAsks | FactStepResolved | FactCancelRequested | FactCommandRefused | FactRollout | FactRunFinished | FactRunReopened
 
 /**
+ * What an instance is about.
+ *
+ * `down`: It has no process: none could be started yet, or the last one ended.
+ *
+ * `starting`: Its process runs and is not ready for traffic.
+ *
+ * `ready`: It gets traffic.
+ *
+ * `draining`: It gets no new requests: what is under way ends, and then its process.
+ */
+export type InstanceState = 'down' | 'starting' | 'ready' | 'draining'
+
+/** An instance of a service. */
+export interface InstanceStats {
+  /** The proxy's open connections to it, idle ones too. */
+  readonly connections: number
+  /** Requests and upgraded connections under way at it. */
+  readonly inFlight: number
+  /** Its process; nothing while it has none. */
+  readonly pid?: number
+  /** Its place within its version, from 0, which its process finds in `TIDEGATE_SLOT`. */
+  readonly slot: number
+  /** What it is about. */
+  readonly state: InstanceState
+  /** The version that it runs. */
+  readonly version: string
+  /** Why it is not ready, if that is known. */
+  readonly waitsFor?: string
+}
+
+/**
  * A checked judge. It stands in the start event as it is, so that a later version with other grids folds the
  * evidence of a running rollout as it was begun.
  */
@@ -336,6 +367,35 @@ export interface JudgeTerms {
   readonly warmup: spec.SpanText
   /** The length of a window. */
   readonly window: spec.SpanText
+}
+
+/** Quantiles and a histogram of a latency in microseconds, within 1 %; all 0 when nothing was counted. */
+export interface Latency {
+  /**
+   * How many took at most so long, for bounds from 0.5 ms to a minute: as Prometheus counts them, each with
+   * those before it.
+   */
+  readonly buckets: readonly LatencyBucket[]
+  /** How many were counted. */
+  readonly count: number
+  /** The longest. */
+  readonly max: number
+  /** The median. */
+  readonly p50: number
+  /** Nine of ten were no longer. */
+  readonly p90: number
+  /** 99 of 100 were no longer. */
+  readonly p99: number
+  /** 999 of 1,000 were no longer. */
+  readonly p999: number
+}
+
+/** How many were counted up to a bound. */
+export interface LatencyBucket {
+  /** How many took no longer. */
+  readonly count: number
+  /** The bound in microseconds. */
+  readonly upTo: number
 }
 
 /** How requests are counted into windows ; what validity rests on says `analysis`(crate::analysis). */
@@ -756,6 +816,28 @@ export interface RolloutTerms {
  */
 export type RunOutcome = 'succeeded' | 'failed' | 'cancelled'
 
+/**
+ * What there is of a service now, and what its proxy has counted since it began to listen. It begins anew, with
+ * zeros, when the supervisor is started again, or the service after its removal.
+ */
+export interface ServiceStats {
+  /** Where the proxy listens; nothing while it can't. */
+  readonly address?: string
+  /** Clients connected now, with an upgraded connection too. */
+  readonly clients: number
+  /**
+   * The instances, in the order in which they were begun. One keeps its place here when its process is started
+   * again.
+   */
+  readonly instances: readonly InstanceStats[]
+  /** Requests that were refused before they were routed (400, 405, 413, 417, 501). */
+  readonly refused: number
+  /** Requests that no instance was ready for (503). */
+  readonly unrouted: number
+  /** What was counted, by version. */
+  readonly versions: Readonly<Record<string, VersionStats>>
+}
+
 /** The part of the desired state that belongs to the service as a whole and to no version. */
 export interface Serving {
   /** Where the proxy listens. */
@@ -1006,6 +1088,29 @@ export interface VersionSeen {
   readonly trouble?: Trouble
 }
 
+/** What was counted for a version, warm-up included. A request counts under the version first drawn for it. */
+export interface VersionStats {
+  /** Requests that the client left (or broke) before the first byte of the answer. */
+  readonly abandoned: number
+  /**
+   * Requests that are bad in windows and readings though no client got an error: a try failed at an instance of
+   * this version, and another one made up for it, or the client left meanwhile.
+   */
+  readonly blamed: number
+  /** Of these the bad ones, as clients got them. */
+  readonly errors: number
+  /** Requests under way. */
+  readonly inFlight: number
+  /** Requests that had no answer when their window was handed out, and so are in no window. */
+  readonly late: number
+  /** The time from routing to the first byte of the answer. */
+  readonly latency: Latency
+  /** Requests that got an answer, or that failed. */
+  readonly requests: number
+  /** How often a request was sent again. */
+  readonly retries: number
+}
+
 /** The counts of one closed window: the integers from which all evidence is folded, as they stand in an event. */
 export interface WindowCounts {
   /** The release that is judged. */
@@ -1055,6 +1160,7 @@ export const holds: Readonly<Record<string, Readonly<Record<string, string>>>> =
   'Fact:run_finished': { at: 'Time' },
   'Fact:run_reopened': { at: 'Time' },
   JudgeTerms: { abandoned: 'AbandonedRule', blackout: 'BlackoutRule' },
+  Latency: { buckets: 'LatencyBucket' },
   'RolloutEvent:started': { start: 'RolloutStart' },
   'RolloutEvent:seen': { seen: 'WorldSeen' },
   'RolloutEvent:move_began': { step: 'RolloutMove' },
@@ -1065,10 +1171,12 @@ export const holds: Readonly<Record<string, Readonly<Record<string, string>>>> =
   'RolloutMove:gate': { gate: 'RolloutGate' },
   RolloutStart: { definitions: 'DesiredVersion*', from: 'RolloutLayout', plan: 'RolloutMove', served: 'Serving', terms: 'RolloutTerms' },
   RolloutTerms: { judge: 'JudgeTerms', serving: 'Serving', strategy: 'StrategyTerms' },
+  ServiceStats: { instances: 'InstanceStats', versions: 'VersionStats*' },
   Serving: { measure: 'Measure' },
   StepError: { cause: 'StepCause' },
   'StepResult:failed': { error: 'StepError' },
   'StepResult:cancelled': { why: 'StopWhy' },
   VersionSeen: { trouble: 'Trouble' },
+  VersionStats: { latency: 'Latency' },
   WorldSeen: { versions: 'VersionSeen*' },
 }

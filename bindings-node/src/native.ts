@@ -42,6 +42,7 @@ export interface NativeEngine {
   send(run: string, command: string): Promise<Answer<string>>
   runs(limit?: number): Promise<Answer<string>>
   service(name: string): Promise<Answer<string>>
+  serviceStats(name: string): Promise<Answer<string>>
   removeService(name: string): Promise<Answer<string>>
   verify(): Promise<Answer<string>>
   prune(run: string): Promise<Answer<string>>

@@ -98,6 +98,13 @@ test('what is promoted is reverted while the old version is kept', async (t) => 
   try {
     const first = await within(e.run(shipping('v1', port, '0s'), { key: 'v1' }), 'the first release')
     assert.equal(first.status, 'succeeded')
+    for (let i = 0; i < 5; i++) assert.equal(await answers(port), 'v1')
+    const { versions, instances, address } = await e.serviceStats('shop')
+    assert.deepEqual([address, versions.v1.requests, versions.v1.errors], [`127.0.0.1:${port}`, 5, 0])
+    assert.deepEqual(versions.v1.latency.buckets.at(-1), { upTo: 60_000_000, count: 5 })
+    assert.deepEqual(instances.map(({ version, slot, state }) => [version, slot, state]), [['v1', 0, 'ready']])
+    assert.ok(process.kill(instances[0].pid, 0))
+    await assert.rejects(e.serviceStats('shpo'), { kind: 'not_found' })
     const reader = await Reader.open(path)
     t.after(() => reader.close())
     for (const version of ['v2', 'v3']) {

@@ -126,6 +126,11 @@ impl Engine {
         detached(py, || json(&wait(self.engine()?.service(name))?))
     }
 
+    /// How a service's instances fare and what its proxy has counted, as JSON.
+    fn service_stats(&self, py: Python<'_>, name: &str) -> PyResult<String> {
+        detached(py, || json(&wait(self.engine()?.service_stats(name))?))
+    }
+
     /// Ends all versions of a service and its proxy.
     fn remove_service(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         detached(py, || wait(self.engine()?.remove_service(name)))

@@ -99,6 +99,19 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         promotion = outcome.value(shipped)
         assert (promotion.outcome, promotion.version) == ("promoted", "v1") and promotion.reason
         assert outcome.value("ship")["version"] == "v1"
+        assert [answers(port) for _ in range(5)] == ["v1"] * 5
+        stats = engine.service_stats("shop")
+        assert stats["address"] == f"127.0.0.1:{port}" and stats["unrouted"] == 0
+        counted = stats["versions"]["v1"]
+        assert (counted["requests"], counted["errors"], counted["latency"]["count"]) == (5, 0, 5)
+        assert counted["latency"]["buckets"][-1] == {"up_to": 60_000_000, "count": 5}
+        assert [(one["version"], one["slot"], one["state"]) for one in stats["instances"]] == [
+            ("v1", 0, "ready"),
+            ("v1", 1, "ready"),
+        ]
+        assert all(Path(f"/proc/{one['pid']}").exists() for one in stats["instances"])
+        with pytest.raises(tidegate.NotFound, match="shpo"):
+            engine.service_stats("shpo")
     # The service goes on without an engine.
     assert answers(port) == "v1"
     with tidegate.Engine(journal) as engine:
@@ -168,6 +181,8 @@ def test_reverts_what_is_promoted_while_the_old_version_is_kept(journal: Path, p
 
     async def main() -> None:
         async with tidegate.AsyncEngine(journal) as engine, tidegate.AsyncReader(journal) as reader:
+            with pytest.raises(tidegate.NotFound):
+                await engine.service_stats("shop")
             third, ship = pipeline("v3", port, keep_old="10m")
             run = await engine.start(third, key="v3")
             async for event in run:

@@ -3,8 +3,10 @@
 mod common;
 
 use common::{SHOP, Site, reason, release, shop, until, wait_for, wait_for_gate, wait_for_rollout};
+use rustix::process::{Pid, Signal, kill_process};
 use tidegate::journal::{Reader, StreamId};
 use tidegate::rollout::RevertSpec;
+use tidegate::supervisor::InstanceState;
 use tidegate::{Command, Engine, Kind, Pipeline, Release, Rollout, Status};
 
 /// The journal, the run that a second process of this test sends a command to, and the command.
@@ -225,6 +227,37 @@ fn a_rollout_that_nobody_could_hold_is_refused_at_the_start() {
         .unwrap();
     assert!(done.status.success(), "{done:?}");
     assert!(!site.file("release.db.ran").exists(), "no step began");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_does_can_be_counted() {
+    let site = Site::new();
+    let engine = site.open().await;
+    let nothing = engine.service_stats("shop").await.unwrap_err();
+    assert_eq!(nothing.kind(), Kind::NotFound, "{nothing}");
+    site.ship_stable(&engine, "v1").await;
+    for path in ["/", "/bad", "/", "/", "/bad", "/", "/"] {
+        assert_eq!(site.get_at(path).await, "v1");
+    }
+    let stats = engine.service_stats("shop").await.unwrap();
+    let counted = &stats.versions["v1"];
+    assert_eq!((counted.requests, counted.errors, counted.in_flight, stats.unrouted), (7, 2, 0, 0));
+    let latency = &counted.latency;
+    assert_eq!((latency.count, latency.buckets.last().unwrap().count), (7, 7), "{latency:?}");
+    assert!(latency.p50 <= latency.p99 && latency.p99 <= latency.max && latency.buckets.is_sorted_by_key(|b| b.count));
+    let [instance] = stats.instances.as_slice() else { panic!("{stats:?}") };
+    assert_eq!((instance.version.as_str(), instance.slot, instance.state), ("v1", 0, InstanceState::Ready));
+    let pid = instance.pid.unwrap();
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    until("another process serves", async || {
+        let stats = engine.service_stats("shop").await.unwrap();
+        let instance = &stats.instances[0];
+        instance.state == InstanceState::Ready && instance.pid.is_some_and(|other| other != pid)
+    })
+    .await;
+    assert_eq!(engine.service_stats("shpo").await.unwrap_err().kind(), Kind::NotFound);
+    engine.close().await.unwrap();
+    site.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

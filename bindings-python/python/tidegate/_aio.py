@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from . import _spec as spec
     from ._pipeline import Pipeline, Step
-    from .events import Event
+    from .events import Event, ServiceStats
 
 __all__ = ["AsyncEngine", "AsyncRun"]
 
@@ -131,6 +131,10 @@ class AsyncEngine:
     async def service(self, name: str) -> Service | None:
         """What is known of a service; None when nothing is."""
         return await asyncio.to_thread(self._core.service, name)
+
+    async def service_stats(self, name: str) -> ServiceStats:
+        """How the instances of a service fare now; see ``Engine.service_stats``."""
+        return await asyncio.to_thread(self._core.service_stats, name)
 
     async def remove_service(self, name: str) -> None:
         """Ends all versions of a service and its proxy; see ``Engine.remove_service``."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from . import _spec as spec
     from ._pipeline import Pipeline, Step
+    from .events import ServiceStats
 
 __all__ = ["Answer", "Core", "Durability", "command_of", "resolve_of"]
 
@@ -85,6 +86,11 @@ class Core:
     def runs(self, limit: int | None) -> list[RunRow]:
         """The latest runs."""
         return runs_from(self.native.runs(limit))
+
+    def service_stats(self, name: str) -> ServiceStats:
+        """How a service fares."""
+        stats: ServiceStats = json.loads(self.native.service_stats(name))
+        return stats
 
     def service(self, name: str) -> Service | None:
         """A service."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._pipeline import Pipeline, Step
-    from .events import Event
+    from .events import Event, ServiceStats
 
 __all__ = ["Engine", "Run"]
 
@@ -99,6 +99,11 @@ class Engine:
     def service(self, name: str) -> Service | None:
         """What is known of a service; None when nothing is."""
         return self._core.service(name)
+
+    def service_stats(self, name: str) -> ServiceStats:
+        """How the instances of a service fare now, and what its proxy has counted: requests, errors and latencies by
+        version. Raises ``NotFound`` when nothing of such a service is there."""
+        return self._core.service_stats(name)
 
     def remove_service(self, name: str) -> None:
         """Ends all versions of a service and its proxy, and forgets what could be reverted to. Raises ``NotFound`` when

@@ -23,6 +23,7 @@ use crate::journal::{Reader, RunRow, StreamId, Verified};
 use crate::kernel::{Command, Kernel};
 use crate::pipeline::PipelineSpec;
 use crate::service::ServiceState;
+use crate::supervisor::ServiceStats;
 use crate::time::{Chance, Clock};
 
 /// Drives runs over one journal. Clones refer to the same engine.
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     /// The full path of the journal; `None` when it is in memory.
     pub(super) journal: Option<PathBuf>,
+    /// The supervisor's folder.
+    pub(super) supervisor: PathBuf,
 }
 
 impl Drop for Shared {
@@ -128,6 +131,17 @@ impl Engine {
     pub async fn service(&self, name: &str) -> Result<Option<ServiceState>> {
         let name = name.to_owned();
         self.ask(move |kernel| kernel.service(&name).cloned()).await
+    }
+
+    /// How the instances of a service fare now, and what its proxy has counted: requests, errors and latencies by
+    /// version.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when nothing of such a service is there.
+    pub async fn service_stats(&self, name: &str) -> Result<ServiceStats> {
+        let (folder, name) = (self.shared.supervisor.clone(), name.to_owned());
+        let asked = self.shared.runtime.spawn(async move { ServiceStats::ask(&folder, &name).await });
+        asked.await.map_err(|error| Error::new(Kind::Internal, "the engine's work was cut off").because(error))?
     }
 
     /// Checks the whole journal, as it stands now. Runs are driven meanwhile.

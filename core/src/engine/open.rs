@@ -79,8 +79,8 @@ impl EngineOptions {
         std::thread::Builder::new()
             .name("tidegate".to_owned())
             .spawn(move || match self.driver(&path, handle, inbox) {
-                Ok((driver, clock, path)) => {
-                    if ready.send(Ok((clock, path))).is_ok()
+                Ok((driver, clock, path, supervisor)) => {
+                    if ready.send(Ok((clock, path, supervisor))).is_ok()
                         && let Err(error) = caught(|| driver.run(&receive))
                     {
                         // Before `receive` goes, so that nobody finds the engine gone without finding why.
@@ -93,20 +93,20 @@ impl EngineOptions {
                 }
             })
             .map_err(|error| Error::new(Kind::Io, "can't start the engine's thread").because(error))?;
-        let (clock, path) = opened
+        let (clock, path, supervisor) = opened
             .await
             .map_err(|_| Error::new(Kind::Internal, "the engine's thread ended while it was opening"))??;
         let journal = (!memory).then_some(path);
-        Ok(Engine::new(Shared { driver: send, clock, broken, runtime, journal }))
+        Ok(Engine::new(Shared { driver: send, clock, broken, runtime, journal, supervisor }))
     }
 
-    /// The driver, its clock, and the full path of the journal.
+    /// The driver, its clock, the full path of the journal, and the supervisor's folder.
     fn driver(
         self,
         path: &Path,
         runtime: Handle,
         inbox: mpsc::Sender<Message>,
-    ) -> Result<(Driver, Arc<dyn Clock>, PathBuf)> {
+    ) -> Result<(Driver, Arc<dyn Clock>, PathBuf, PathBuf)> {
         let start = SystemClock::new(Time::default());
         let journal: Box<dyn Journal> = match self.durability {
             Durability::Memory => Box::new(MemoryJournal::new()),
@@ -120,7 +120,8 @@ impl EngineOptions {
             Error::new(Kind::Io, "can't tell the journal's full path").with("path", path.display()).because(error)
         })?;
         let folder = if memory { own_folder() } else { ".supervisor".to_owned() };
-        let supervisor = Supervisor::new(beside(&full, &folder), self.launcher, epoch);
+        let folder = beside(&full, &folder);
+        let supervisor = Supervisor::new(folder.clone(), self.launcher, epoch);
         let reports = inbox.clone();
         let report = Arc::new(move |service: &str, report| {
             // The driver is gone only when the engine is.
@@ -134,7 +135,7 @@ impl EngineOptions {
         let mark = full.display().to_string();
         let secrets = Arc::new(Secrets::new(self.secrets)?);
         let driver = Driver::new(kernel, Arc::clone(&clock), runtime, inbox, fleet, secrets, mark, logs);
-        Ok((driver, clock, full))
+        Ok((driver, clock, full, folder))
     }
 }
 

@@ -5,9 +5,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The longest latency that is told apart, in microseconds: one hour.
 const LONGEST: u64 = 3_600_000_000;
+
+/// The bounds that are told, in microseconds.
+const BOUNDS: [u64; 16] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 30_000_000, 60_000_000,
+];
 
 /// Threads record into different shards, so that they seldom wait for each other.
 const SHARDS: usize = 4;
@@ -85,6 +93,16 @@ impl Meter {
             p99: all.value_at_quantile(0.99),
             p999: all.value_at_quantile(0.999),
             max: all.max(),
+            buckets: BOUNDS
+                .map(|up_to| Bucket {
+                    up_to,
+                    count: all
+                        .iter_recorded()
+                        .take_while(|one| one.value_iterated_to() <= up_to)
+                        .map(|one| one.count_at_value())
+                        .sum(),
+                })
+                .to_vec(),
         });
         // Before the requests: never more of them than of these.
         let errors = self.errors.load(Ordering::Acquire);
@@ -121,7 +139,7 @@ pub struct Stats {
 }
 
 /// What was counted for a version, warm-up included. A request counts under the version first drawn for it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct VersionStats {
     /// Requests under way.
     pub in_flight: u64,
@@ -142,8 +160,8 @@ pub struct VersionStats {
     pub latency: Latency,
 }
 
-/// Quantiles of a latency in microseconds, within 1 %; all 0 when nothing was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Quantiles and a histogram of a latency in microseconds, within 1 %; all 0 when nothing was counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// How many were counted.
     pub count: u64,
@@ -157,6 +175,19 @@ pub struct Latency {
     pub p999: u64,
     /// The longest.
     pub max: u64,
+    /// How many took at most so long, for bounds from 0.5 ms to a minute: as Prometheus counts them, each with those
+    /// before it.
+    pub buckets: Vec<Bucket>,
+}
+
+/// How many were counted up to a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LatencyBucket")]
+pub struct Bucket {
+    /// The bound in microseconds.
+    pub up_to: u64,
+    /// How many took no longer.
+    pub count: u64,
 }
 
 /// What is known of an instance.

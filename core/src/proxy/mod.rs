@@ -23,5 +23,5 @@ mod harness;
 mod tests;
 
 pub use config::{Config, Drained, Instance, Reuse};
-pub use meter::{InstanceStats, Latency, Stats, VersionStats};
+pub use meter::{Bucket, InstanceStats, Latency, Stats, VersionStats};
 pub use server::Proxy;

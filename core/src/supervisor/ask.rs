@@ -12,6 +12,7 @@ use crate::time::Clock;
 use super::log::Log;
 use super::ports::Ports;
 use super::protocol::Report as Answer;
+use super::stats::ServiceStats;
 
 /// What a service is asked; the answer is sent back.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) enum Ask {
     Observe(u64, u64, bool, oneshot::Sender<Answer>),
     /// How it is.
     Look(oneshot::Sender<Observed>),
+    /// How it is, and what its proxy has counted.
+    Stats(oneshot::Sender<ServiceStats>),
     /// To end.
     Remove(oneshot::Sender<()>),
 }

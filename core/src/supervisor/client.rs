@@ -14,6 +14,7 @@ use crate::service::Desired;
 use super::folder::{Folder, may_hold};
 use super::launcher::Launcher;
 use super::protocol::{ANSWER_LIMIT, Answer, PROTOCOL, REQUEST_LIMIT, Report, Request, Status};
+use super::stats::ServiceStats;
 use super::wire::Wire;
 
 /// How long an answer may take.
@@ -91,6 +92,20 @@ impl Client {
         let request = Request::Observe { service: service.to_owned(), after_window, after_reading };
         match self.request(&request).await? {
             Answer::Report { report } => Ok(*report),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How a service's instances fare, and what its proxy has counted.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such service, or the supervisor can't be reached.
+    pub async fn stats(&self, service: &str) -> Result<ServiceStats> {
+        match self.request(&Request::Stats { service: service.to_owned() }).await? {
+            Answer::Stats { stats: Some(stats) } => Ok(*stats),
+            Answer::Stats { stats: None } => {
+                Err(Error::new(Kind::NotFound, format!("nothing of a service {service:?} is there")))
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -44,7 +44,7 @@ pub(super) enum Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Report {
     /// A process was started; `again` after the first.
-    Started { again: bool },
+    Started { again: bool, pid: u32 },
     /// It may get traffic here.
     Ready(SocketAddr),
     /// It runs and is not ready: why, and what it wrote last. May come again with other words.
@@ -147,7 +147,7 @@ impl Instance {
         let mut readiness =
             Readiness::new(self.check.as_ref(), running.pid(), &command, port.number(), self.clock.clone())?;
         *started = true;
-        if self.tell(reports, Report::Started { again }).await.is_err() {
+        if self.tell(reports, Report::Started { again, pid: running.pid() }).await.is_err() {
             return Ok((without_lines("the service is gone".to_owned()), Span::ZERO));
         }
         let mut lines = VecDeque::new();
@@ -318,7 +318,7 @@ mod tests {
         let (reports, mut reported) = mpsc::channel(64);
         let task = tokio::spawn(instance.run(ordered, reports));
         let mut heard = Vec::new();
-        while heard.last() != Some(&Report::Started { again: true }) {
+        while !matches!(heard.last(), Some(Report::Started { again: true, .. })) {
             heard.push(reported.recv().await.unwrap().1);
         }
         let trouble = heard.iter().find_map(|report| match report {

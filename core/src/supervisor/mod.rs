@@ -20,6 +20,7 @@ mod readiness;
 mod server;
 mod service;
 mod slot;
+mod stats;
 mod wire;
 
 pub use client::Client;
@@ -28,3 +29,4 @@ pub use hook::supervise_if_asked;
 pub use launcher::Launcher;
 pub use protocol::{Report, Status};
 pub use server::{asked, main, serve, serve_until};
+pub use stats::{InstanceState, InstanceStats, ServiceStats};

@@ -10,6 +10,8 @@ use crate::process::Identity;
 use crate::service::{Desired, Observed, Window};
 use crate::time::Time;
 
+use super::stats::ServiceStats;
+
 /// The version of this language; both ends must speak the same.
 pub(super) const PROTOCOL: u32 = 1;
 /// The longest request in bytes.
@@ -29,6 +31,8 @@ pub(super) enum Request {
     Apply { desired: Box<Desired> },
     /// What is there of a service, and what was counted after these window numbers.
     Observe { service: String, after_window: u64, after_reading: u64 },
+    /// What there is of a service, and what its proxy has counted.
+    Stats { service: String },
     /// End a service.
     Remove { service: String },
     /// What is there of all services.
@@ -47,6 +51,8 @@ pub(super) enum Answer {
     Done {},
     /// To an observe.
     Report { report: Box<Report> },
+    /// To a request for stats; nothing: there is no such service.
+    Stats { stats: Option<Box<ServiceStats>> },
     /// To a list.
     Listed { status: Box<Status> },
     /// It is not done.

@@ -280,6 +280,17 @@ impl State {
                 };
                 Ok(Answer::Report { report: Box::new(report) })
             }
+            Request::Stats { service } => {
+                let asks = self.held.lock().await.services.get(&service).cloned();
+                let mut stats = None;
+                if let Some(asks) = asks {
+                    let (answer, answered) = oneshot::channel();
+                    // One that is gone has ended.
+                    let _ = asks.send(Ask::Stats(answer)).await;
+                    stats = answered.await.ok().map(Box::new);
+                }
+                Ok(Answer::Stats { stats })
+            }
             Request::Remove { service } => {
                 driver(epoch)?;
                 let asks = self.held.lock().await.services.get(&service).cloned();

@@ -92,6 +92,9 @@ impl Service {
                     Some(Ask::Look(answer)) => {
                         let _ = answer.send(self.observed());
                     }
+                    Some(Ask::Stats(answer)) => {
+                        let _ = answer.send(self.stats());
+                    }
                     Some(Ask::Remove(answer)) => {
                         self.remove().await;
                         let _ = answer.send(());
@@ -245,7 +248,7 @@ impl Service {
         slot.leaving = true;
         match &self.proxy {
             // One that is not ready may still have requests under way, and one that was never ready has none.
-            Some(proxy) if slot.running => {
+            Some(proxy) if slot.pid.is_some() => {
                 slot.ready = false;
                 slot.orders.send_replace(Order::Leave);
                 let (proxy, id, within) = (proxy.clone(), number.to_string(), slot.drain);

@@ -6,6 +6,7 @@ use crate::service::{DesiredVersion, Release, Trouble};
 use crate::time::Span;
 
 use super::instance::Order;
+use super::stats::InstanceState;
 
 /// An instance as the service sees it.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(super) struct Slot {
     pub(super) place: u32,
     /// Where it is told what to do.
     pub(super) orders: watch::Sender<Order>,
-    /// Whether it has a process.
-    pub(super) running: bool,
+    /// Its process, if it has one.
+    pub(super) pid: Option<u32>,
     /// Whether it gets traffic.
     pub(super) ready: bool,
     /// What it waits for while it runs and is not ready.
@@ -41,7 +42,7 @@ impl Slot {
             release: version.release.clone(),
             place,
             orders,
-            running: false,
+            pid: None,
             ready: false,
             waiting: None,
             failed: false,
@@ -49,6 +50,16 @@ impl Slot {
             closing: false,
             drain: version.drain,
             grace: version.grace,
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn state(&self) -> InstanceState {
+        match self.pid {
+            None => InstanceState::Down,
+            Some(_) if self.leaving => InstanceState::Draining,
+            Some(_) if self.ready => InstanceState::Ready,
+            Some(_) => InstanceState::Starting,
         }
     }
 

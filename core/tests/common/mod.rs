@@ -17,7 +17,7 @@ import http.server, os
 class Shop(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = os.environ["VERSION"].encode()
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_response(500 if self.path == "/bad" else 200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
     def log_message(self, *a): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Shop).serve_forever()
 "#;
@@ -89,11 +89,17 @@ impl Site {
 
     /// What the service answers; empty when nobody listens.
     pub async fn get(&self) -> String {
+        self.get_at("/").await
+    }
+
+    /// The same for a path; `/bad` fails.
+    pub async fn get_at(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await else {
             return String::new();
         };
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()

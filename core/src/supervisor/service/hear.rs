@@ -6,6 +6,8 @@ use crate::proxy::Instance as Upstream;
 use crate::service::Observed;
 use crate::supervisor::instance::Report;
 use crate::supervisor::protocol::{Report as Answer, WINDOWS};
+use crate::supervisor::slot::Slot;
+use crate::supervisor::stats::{InstanceStats, ServiceStats};
 use crate::time::Span;
 
 use super::Service;
@@ -23,8 +25,8 @@ impl Service {
             ));
         };
         match report {
-            Report::Started { again } => {
-                slot.running = true;
+            Report::Started { again, pid } => {
+                slot.pid = Some(pid);
                 version.restarts = version.restarts.saturating_add(u32::from(again));
                 note("started");
             }
@@ -74,7 +76,7 @@ impl Service {
                 version.trouble = Some(trouble);
             }
             Report::Ended(trouble) => {
-                (slot.running, slot.ready) = (false, false);
+                (slot.pid, slot.ready) = (None, false);
                 (slot.waiting, slot.failed) = (None, true);
                 note(&trouble.what);
                 version.trouble = Some(trouble);
@@ -105,7 +107,7 @@ impl Service {
         let mut versions = self.versions.clone();
         for slot in self.slots.values() {
             let version = versions.entry(slot.release.version.clone()).or_default();
-            version.running += u32::from(slot.running);
+            version.running += u32::from(slot.pid.is_some());
             version.ready += u32::from(slot.ready);
         }
         for (name, version) in &mut versions {
@@ -122,6 +124,28 @@ impl Service {
             versions,
             trouble: self.trouble.clone(),
             cant_listen: self.trouble.is_some(),
+        }
+    }
+
+    /// The answer to somebody who asks how instances fare, and what was counted in all.
+    pub(super) fn stats(&self) -> ServiceStats {
+        let counted = self.proxy.as_ref().map(|proxy| (proxy.address().to_string(), proxy.stats()));
+        let instance = |(number, slot): (&u64, &Slot)| {
+            let known = counted.as_ref().and_then(|(_, stats)| stats.instances.get(&number.to_string()));
+            InstanceStats {
+                version: slot.release.version.clone(),
+                slot: slot.place,
+                state: slot.state(),
+                waits_for: slot.waiting.as_ref().map(|waiting| waiting.what.clone()),
+                pid: slot.pid,
+                in_flight: known.map_or(0, |known| known.in_flight),
+                connections: known.map_or(0, |known| known.connections),
+            }
+        };
+        let instances = self.slots.iter().map(instance).collect();
+        match counted {
+            Some((address, stats)) => ServiceStats::of_proxy(address, stats, instances),
+            None => ServiceStats { instances, ..ServiceStats::default() },
         }
     }
 

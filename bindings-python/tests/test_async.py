@@ -88,7 +88,7 @@ async def test_cancelling_a_task_stops_the_waiting_not_the_run() -> None:
         run = await engine.start(pipeline, key="v1")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(run.outcome(), 0.1)
-        waiting = asyncio.create_task(engine.run(pipeline, key="v1"))
+        waiting = asyncio.create_task((await engine.start(pipeline, key="v1")).outcome())
         await asyncio.sleep(0.1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,13 +13,18 @@ from helpers import PATIENCE, lines, until
 import tidegate
 
 INTERRUPTED = """
-import os, signal, sys, time, tidegate
+import asyncio, os, signal, sys, time, tidegate
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 p = tidegate.Pipeline("p")
 p.shell("work", "echo work >> ran; sleep 60")
 p.shell("tidy", "echo tidy >> ran; until [ -e go ]; do sleep 0.05; done; echo tidied >> ran", cleanup=True)
+async def main():
+    async with tidegate.AsyncEngine("release.db") as engine:
+        return await engine.run(p, key="v1")
 try:
+    if "HOW" == "asyncio":
+        print(asyncio.run(main()).status)
     with tidegate.Engine("release.db") as engine:
         WAIT
 except KeyboardInterrupt:
@@ -27,15 +32,20 @@ except KeyboardInterrupt:
     sys.exit(3)
 """
 WAITS = {
+    "asyncio": "pass",
     "run": 'engine.run(p, key="v1")',
     "outcome": 'engine.start(p, key="v1").outcome()',
     "events": 'list(engine.start(p, key="v1"))',
 }
 
 
+def interrupted(wait: str) -> str:
+    return INTERRUPTED.replace("HOW", wait).replace("WAIT", WAITS[wait])
+
+
 @pytest.mark.parametrize("wait", WAITS)
 def test_the_first_interrupt_cancels_and_cleans_up(child: Child, tmp_path: Path, journal: Path, wait: str) -> None:
-    process = child(INTERRUPTED.replace("WAIT", WAITS[wait]))
+    process = child(interrupted(wait))
     until(lambda: lines(tmp_path / "ran") == ["work"])
     process.send_signal(signal.SIGINT)
     until(lambda: lines(tmp_path / "ran") == ["work", "tidy"])
@@ -48,8 +58,11 @@ def test_the_first_interrupt_cancels_and_cleans_up(child: Child, tmp_path: Path,
         assert [(row.key, row.status) for row in engine.runs()] == [("v1", "cancelled")]
 
 
-def test_the_second_interrupt_leaves_the_run_to_be_taken_up(child: Child, tmp_path: Path, journal: Path) -> None:
-    process = child(INTERRUPTED.replace("WAIT", WAITS["run"]))
+@pytest.mark.parametrize("wait", ["run", "asyncio"])
+def test_the_second_interrupt_leaves_the_run_to_be_taken_up(
+    child: Child, tmp_path: Path, journal: Path, wait: str
+) -> None:
+    process = child(interrupted(wait))
     until(lambda: lines(tmp_path / "ran") == ["work"])
     process.send_signal(signal.SIGINT)
     until(lambda: lines(tmp_path / "ran") == ["work", "tidy"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _tidegate
 from ._core import END_WITHIN, Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._engine import BATCH
-from ._errors import Cancelled
+from ._errors import Cancelled, TidegateError
 from ._outcome import Outcome, RunRow, Service, Verified, outcome_from
 
 if TYPE_CHECKING:
@@ -108,9 +108,17 @@ class AsyncEngine:
     async def run(
         self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
     ) -> Outcome:
-        """Runs a pipeline to its end, and returns the outcome whatever it is; see ``Engine.run``."""
-        run = await self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed)
-        return await run.outcome()
+        """Runs a pipeline to its end, and returns the outcome whatever it is; see ``Engine.run``.
+
+        A task that is cancelled while it waits here, as Ctrl-C does with ``asyncio.run``, cancels the run, waits for its
+        end, cleanup and all, and raises then; cancelled once more it leaves the run to be taken up. To stop waiting
+        alone, ``start`` it and cancel what waits for the ``outcome``."""
+        starting = asyncio.ensure_future(self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed))
+        try:
+            return await (await asyncio.shield(starting)).outcome()
+        except asyncio.CancelledError:
+            await (await starting)._interrupted()
+            raise
 
     async def start(
         self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
@@ -210,6 +218,14 @@ class AsyncRun:
         while (text := await events.next_text()) is not None:
             for line in narrator.lines(text):
                 yield line
+
+    async def _interrupted(self) -> None:
+        try:
+            await self.cancel("interrupted")
+            await self.outcome()
+        except TidegateError:
+            # It has ended already, or the engine is closed: nothing is left to cancel.
+            pass
 
     async def cancel(self, reason: str = "", *, by: str | None = None) -> None:
         """Cancels the run; see ``Run.cancel``."""

@@ -5,6 +5,7 @@ mod driver;
 mod fleet;
 mod function;
 mod handle;
+mod interrupt;
 mod log;
 mod logs;
 mod open;

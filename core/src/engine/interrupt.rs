@@ -1,0 +1,39 @@
+//! Ctrl-C, for programs that want it: nothing else here listens to a signal of the host.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::engine::{Outcome, Start};
+use crate::error::{Error, Kind, Result};
+
+impl Start {
+    /// Starts the run, or takes it up, and waits until it has ended or stopped to ask, as awaiting it does. The first
+    /// Ctrl-C (SIGINT) cancels it: what runs is stopped, cleanup steps run, rollouts go back. The second one leaves it to
+    /// be taken up under its key: this returns at once, with an error.
+    ///
+    /// From its first use on, SIGINT no longer ends the process by itself: tokio keeps its handler.
+    ///
+    /// # Errors
+    /// As [`Start::start`] and [`Run::outcome`](crate::Run::outcome); [`Kind::Cancelled`] after the second Ctrl-C.
+    pub async fn cancel_on_ctrl_c(self) -> Result<Outcome> {
+        // Listening begins before the first step does.
+        let mut interrupts = signal(SignalKind::interrupt())
+            .map_err(|error| Error::new(Kind::Io, "can't listen to SIGINT").because(error))?;
+        let run = self.start().await?;
+        tokio::select! {
+            outcome = run.outcome() => return outcome,
+            _ = interrupts.recv() => {}
+        }
+        let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+        match run.cancel(by, "Ctrl-C").await {
+            // It has ended in the meantime.
+            Err(error) if error.kind() == Kind::Conflict => {}
+            cancelled => cancelled?,
+        }
+        tokio::select! {
+            outcome = run.outcome() => outcome,
+            _ = interrupts.recv() => Err(Error::new(Kind::Cancelled, "left by a second Ctrl-C while the run was ending")
+                .with("run", run.id())
+                .help("start it under its key again: it goes on")),
+        }
+    }
+}

@@ -54,6 +54,7 @@ export {
   type OutlierOptions,
   Outliers,
   replay,
+  retryDelays,
   type SideCounts,
   type Standing,
   type Tally,

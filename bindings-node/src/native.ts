@@ -97,6 +97,7 @@ interface Native {
   compareMembers(spec: string, members: string): Answer<string>
   mostAside(spec: string, members: string): Answer<string>
   asideFor(spec: string, times: string): Answer<string>
+  retryDelays(spec: string): Answer<string>
   supervise(folder: string): NativeFault | null
 }
 

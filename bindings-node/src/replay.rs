@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tidegate::analysis::{EProcessSpec, JudgeSpec, Sides};
 use tidegate::error::read_list;
 use tidegate::health::{OutlierRules, OutlierSpec, Tally};
+use tidegate::pipeline::RetrySpec;
 use tidegate::time::{Chance, Time};
 
 use crate::check::check_spec;
@@ -78,6 +79,12 @@ pub(crate) fn most_aside(spec: String, members: String) -> Answer<String> {
 #[napi]
 pub(crate) fn aside_for(spec: String, times: String) -> Answer<String> {
     answer(|| text(&rules(&spec)?.aside_for(parse(&times, "the number of times")?).0))
+}
+
+/// The waits between a retry's attempts, in milliseconds, as JSON.
+#[napi]
+pub(crate) fn retry_delays(spec: String) -> Answer<String> {
+    answer(|| text(&parse::<RetrySpec>(&spec, "the retry")?.delays()?.iter().map(|wait| wait.0).collect::<Vec<_>>()))
 }
 
 fn rules(spec: &str) -> tidegate::Result<OutlierRules> {

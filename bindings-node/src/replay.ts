@@ -3,7 +3,7 @@
 import type { Transition } from './check.js'
 import { type Duration, fromCore, type Table, toSpec } from './convert.js'
 import { native, unwrap } from './native.js'
-import type { All, Judge, Names, Same } from './options.js'
+import type { All, Judge, Names, RetryOptions, Same } from './options.js'
 import type * as spec from './spec.js'
 
 /** What was counted on one side. */
@@ -297,6 +297,16 @@ export function standings(
     staleAt: each.staleAt === null ? null : time(each.staleAt),
     transitions: each.transitions.map((transition) => ({ ...transition, at: time(transition.at) })),
   }))
+}
+
+/**
+ * The waits between the attempts of a retry in milliseconds, one fewer than these: with full jitter the longest, of which
+ * a part is drawn.
+ *
+ * @throws TidegateError `invalid` with every fault.
+ */
+export function retryDelays(retry: RetryOptions): number[] {
+  return JSON.parse(unwrap(native.retryDelays(text(toSpec<object>('RetrySpec', retry))))) as number[]
 }
 
 /** The farthest time from 1970 that a `Date` can say, in milliseconds. */

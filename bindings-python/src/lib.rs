@@ -33,5 +33,6 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(replay::compare_members, module)?)?;
     module.add_function(wrap_pyfunction!(replay::most_aside, module)?)?;
     module.add_function(wrap_pyfunction!(replay::aside_for, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::retry_delays, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

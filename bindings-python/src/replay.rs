@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use tidegate::analysis::{EProcessSpec, JudgeSpec, Sides};
 use tidegate::error::read_list;
 use tidegate::health::{OutlierRules, OutlierSpec, Tally};
+use tidegate::pipeline::RetrySpec;
 use tidegate::time::{Chance, Time};
 
 use crate::error::{detached, json, parse};
@@ -65,4 +66,10 @@ pub(crate) fn aside_for(py: Python<'_>, spec: &str, times: u32) -> PyResult<u64>
 
 fn rules(spec: &str) -> tidegate::Result<OutlierRules> {
     parse::<OutlierSpec>(spec, "the rules for outliers")?.validate()
+}
+
+/// The waits between a retry's attempts, in milliseconds.
+#[pyfunction]
+pub(crate) fn retry_delays(py: Python<'_>, spec: &str) -> PyResult<Vec<u64>> {
+    detached(py, || Ok(parse::<RetrySpec>(spec, "the retry")?.delays()?.into_iter().map(|wait| wait.0).collect()))
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
+from . import _tidegate
 from ._context import Context
 from ._function import ANY, Function, Hint
 from ._to_spec import Duration, duration, fields_of
@@ -59,6 +62,12 @@ class Retry:
     def to_spec(self) -> spec.RetrySpec:
         """As the core reads it."""
         return cast("spec.RetrySpec", fields_of(self))
+
+    def delays(self) -> list[datetime.timedelta]:
+        """The waits between the attempts, one fewer than these: with full jitter the longest, of which a part is drawn.
+        Raises ``Invalid`` with every fault."""
+        waits = _tidegate.retry_delays(json.dumps(self.to_spec()))
+        return [datetime.timedelta(milliseconds=wait) for wait in waits]
 
 
 class Step(Generic[R_co]):

@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::define::StepRef;
 use crate::pipeline::{Cause, StepError};
 
-/// A set of steps whose outputs another step takes: `()`, a `&StepRef<T>`, or a tuple of up to four of them.
+/// A set of steps whose outputs another step takes: `()`, a `&StepRef<T>`, a tuple of up to four of them, or a slice of
+/// any number of steps with one type of output, which come as a `Vec<T>`.
 ///
 /// The values are decoded from the stored JSON, never handed on as live objects, so that a resumed run sees the same.
 pub trait Inputs {
@@ -44,6 +45,20 @@ impl<T: DeserializeOwned + Send + 'static> Inputs for &StepRef<T> {
 
     fn decode(values: Vec<Value>) -> Result<T, StepError> {
         next(&mut values.into_iter(), 0)
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Inputs for &[StepRef<T>] {
+    type Values = Vec<T>;
+
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|step| step.name().to_owned()).collect()
+    }
+
+    fn decode(values: Vec<Value>) -> Result<Vec<T>, StepError> {
+        let count = values.len();
+        let mut values = values.into_iter();
+        (0..count).map(|position| next(&mut values, position)).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! How long to wait before a failed attempt is repeated.
 
-use crate::error::Fault;
+use crate::error::{Error, Fault, Result};
 use crate::pipeline::spec::{Jitter, RetrySpec};
 use crate::time::{Chance, Span};
 
@@ -16,6 +16,29 @@ pub struct Backoff {
     factor: f64,
     cap: Span,
     jitter: Jitter,
+}
+
+impl RetrySpec {
+    /// The waits between its attempts, one fewer than these: with full jitter the longest, of which a part is drawn.
+    ///
+    /// ```
+    /// use tidegate::{pipeline::RetrySpec, time::Span};
+    ///
+    /// let retry: RetrySpec = serde_json::from_str(r#"{"attempts": 4, "initial": "2s", "factor": 3, "cap": "10s"}"#)?;
+    /// assert_eq!(retry.delays().unwrap(), [Span::seconds(2), Span::seconds(6), Span::seconds(10)]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) with every fault.
+    pub fn delays(&self) -> Result<Vec<Span>> {
+        let mut faults = Vec::new();
+        let backoff = Backoff::check(self, "", &mut faults);
+        if !faults.is_empty() {
+            return Err(Error::invalid("the retry", faults));
+        }
+        Ok((1..backoff.attempts).map(|failures| backoff.bound(failures)).collect())
+    }
 }
 
 impl Backoff {
@@ -86,71 +109,7 @@ pub(super) fn chance(seed: u64, step: &str, attempt: u32) -> Chance {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
-    use crate::time::SpanText;
-
-    const CASES: &str = include_str!("../../../tests/cases/pipeline/backoff_cases.json");
-
-    fn backoff(policy: &Value) -> Option<Backoff> {
-        let ms = |names: &[&str]| {
-            names.iter().find_map(|name| {
-                let scale = if name.ends_with("_ms") { 1.0 } else { 1_000.0 };
-                policy[*name].as_f64().map(|n| SpanText::from(Span((n * scale).round() as u64)))
-            })
-        };
-        let spec = RetrySpec {
-            attempts: 100,
-            initial: Some(ms(&["initial_s", "initial_ms", "duration_s", "interval_s"])?),
-            factor: Some(["factor", "backoff_rate"].iter().find_map(|name| policy[*name].as_f64())?),
-            cap: Some(
-                ms(&["max_interval_s", "max_interval_ms", "cap_s", "fixed_cap_s"])
-                    .unwrap_or_else(|| SpanText("1000d".to_owned())),
-            ),
-            jitter: Some(Jitter::None),
-        };
-        let mut faults = Vec::new();
-        let backoff = Backoff::check(&spec, "", &mut faults);
-        faults.is_empty().then_some(backoff)
-    }
-
-    /// Every published case with a policy that this crate accepts gives the published waits.
-    #[test]
-    fn waits_as_the_others_do() {
-        let cases: Value = serde_json::from_str(CASES).unwrap();
-        let mut tried = 0;
-        for case in cases["cases"].as_array().unwrap() {
-            let Some(backoff) = backoff(&case["policy"]) else { continue };
-            for (field, scale) in [
-                ("expected_delays_s", 1_000.0),
-                ("expected_delays_ms_before_jitter", 1.0),
-                ("expected_delays_ms_before_jitter_first_12", 1.0),
-                ("expected_delay_upper_bounds_s", 1_000.0),
-            ] {
-                let Some(expected) = case[field].as_array() else { continue };
-                tried += 1;
-                for (i, expected) in expected.iter().enumerate() {
-                    // The last bound of this case is what is left until its deadline: the machine's matter.
-                    if case["id"] == "temporal_service_retry_sequence" && i == 12 {
-                        continue;
-                    }
-                    let expected = (expected.as_f64().unwrap() * scale).round() as u64;
-                    assert_eq!(backoff.bound(i as u32 + 1), Span(expected), "{} after failure {}", case["id"], i + 1);
-                }
-            }
-            if let Some(asked) = case["failure_requests_delay_s"].as_u64() {
-                tried += 1;
-                let expected = Span::seconds(case["expected_delay_s"].as_u64().unwrap());
-                assert_eq!(backoff.wait(1, Some(Span::seconds(asked)), Chance(1)), expected, "{}", case["id"]);
-            }
-            if let Some(expected) = case["expected_next_delay_ms_before_jitter"].as_u64() {
-                tried += 1;
-                assert_eq!(backoff.bound(6), Span(expected), "{}", case["id"]);
-            }
-        }
-        assert!(tried >= 20, "only {tried} of the cases were tried");
-    }
 
     #[test]
     fn neither_overflows_nor_leaves_the_bound() {

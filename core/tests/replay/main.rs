@@ -1,5 +1,6 @@
 //! Recorded data run again, through the public API: the cases of `tests/cases`, and what a user asks of a replay.
 
+mod backoff;
 mod judge;
 mod processes;
 mod records;

@@ -195,7 +195,7 @@ async function checkRun(scene, calls, path) {
   }
 }
 
-for (const file of ['runs.json', 'faults.json', 'sequences.json']) {
+for (const file of ['runs.json', 'faults.json', 'sequences.json', 'graphs.json']) {
   for (const { runs = [{}], ...whole } of cases(file)) {
     test(whole.case, async (t) => {
       const path = join(folder(t), 'journal.db')

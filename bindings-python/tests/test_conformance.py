@@ -224,3 +224,8 @@ def test_definitions_have_the_faults_that_the_cases_say(case: Case, journal: Pat
 @pytest.mark.parametrize("case", cases("sequences.json"))
 def test_journals_are_taken_up_as_the_cases_say(case: Case, journal: Path) -> None:
     check(case, journal)
+
+
+@pytest.mark.parametrize("case", cases("graphs.json"))
+def test_graphs_end_as_they_do_elsewhere(case: Case, journal: Path) -> None:
+    check(case, journal)

@@ -337,3 +337,8 @@ async fn definitions_have_the_faults_that_the_cases_say() {
 async fn journals_are_taken_up_as_the_cases_say() {
     check_all(include_str!("../../tests/conformance/sequences.json")).await;
 }
+
+#[tokio::test]
+async fn graphs_end_as_they_do_elsewhere() {
+    check_all(include_str!("../../tests/conformance/graphs.json")).await;
+}

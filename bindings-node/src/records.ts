@@ -2,11 +2,12 @@
 
 import { fromCore } from './convert.js'
 import { holds, type RunEvent } from './events.js'
+import type { Release } from './spec.js'
 
 /** A run in the journal. */
 export interface RunRow {
   /** The run's id. */
-  readonly run: string
+  readonly id: string
   /** The pipeline's name. */
   readonly pipeline: string
   /** The run's key. */
@@ -27,6 +28,8 @@ export interface ServiceState {
   readonly stable: string | null
   /** Versions that were stable before and can be reverted to, the latest first. */
   readonly kept: readonly string[]
+  /** What is needed to start each version that is known. */
+  readonly versions: Readonly<Record<string, Release>>
   /** Processes by version, as last asked for. */
   readonly sizes: Readonly<Record<string, number>>
   /** Percent of the traffic by version, as last asked for. */
@@ -35,8 +38,8 @@ export interface ServiceState {
   readonly claim: { readonly run: string; readonly step: string; readonly version: string } | null
   /** What was lost of the world and has not been seen whole since. */
   readonly lost: string | null
-  /** How the last rollout ended: the version, the outcome and the reason. */
-  readonly last: readonly [version: string, outcome: string, reason: string] | null
+  /** How the last rollout ended: the version that it shipped, how it ended, and why, in one sentence. */
+  readonly last: { readonly version: string; readonly outcome: string; readonly reason: string } | null
 }
 
 /** What a check of the whole journal found. */
@@ -67,7 +70,7 @@ export function runsFrom(text: string): RunRow[] {
     index: { pipeline: string; key: string; started: number; status: string; finished: boolean }
   }[]
   return rows.map(({ stream, index }) => ({
-    run: stream.replace(/^run\//, ''),
+    id: stream.replace(/^run\//, ''),
     ...index,
     started: new Date(index.started),
   }))
@@ -84,14 +87,32 @@ export function verifiedFrom(text: string): Verified {
   return { ...found, isSound: found.damages.length === 0 }
 }
 
+/** Where the core's words are others. */
+interface Told {
+  readonly versions: Record<string, { readonly release: Release }>
+  readonly weights: Record<string, number>
+  readonly sizes: Record<string, number>
+}
+
 /** A service as the native part hands it over. */
 export function serviceFrom(text: string): ServiceState | null {
-  const told = JSON.parse(text) as object | null
+  const told = JSON.parse(text) as (Omit<ServiceState, 'versions'> & Told) | null
   if (told === null) {
     return null
   }
-  const state = fromCore<ServiceState>('ServiceState', told, {})
-  // The core counts in hundredths of a percent.
-  const shares = Object.entries(state.weights).map(([version, share]) => [version, share / 100])
-  return { ...state, weights: Object.fromEntries(shares) as Record<string, number> }
+  const { name, stable, kept, versions, sizes, weights, claim, lost, last } = told
+  const each = <T, U>(of: Record<string, T>, change: (item: T) => U): Record<string, U> =>
+    Object.fromEntries(Object.entries(of).map(([version, item]) => [version, change(item)]))
+  return {
+    name,
+    stable,
+    kept,
+    versions: each(versions, ({ release }) => release),
+    sizes,
+    // The core counts in hundredths of a percent.
+    weights: each(weights, (share) => share / 100),
+    claim,
+    lost,
+    last,
+  }
 }

@@ -61,6 +61,7 @@ test('events of a rollout are of their types', async (t) => {
     })
     .finally(() => e.removeService('shop'))
   assert.deepEqual([service.stable, service.weights], ['v1', { v1: 100 }])
+  assert.deepEqual([service.versions.v1.version, service.last.version, service.last.outcome], ['v1', 'v1', 'promoted'])
   assert.equal(seen.at(-1).outcome, 'succeeded')
   assert.deepEqual(await faults(seen), [])
   const { start } = seen.find((event) => event.kind === 'rollout' && event.event.kind === 'started').event

@@ -42,7 +42,7 @@ test('watches and cancels what another process drives', async (t) => {
   const { path, driver, reader, run } = await driven(t)
   await assert.rejects(Engine.open(path), { kind: 'busy' })
   const [row] = await reader.runs()
-  assert.deepEqual([row.run, row.pipeline, row.key, row.finished], [run, 'release', 'k', false])
+  assert.deepEqual([row.id, row.pipeline, row.key, row.finished], [run, 'release', 'k', false])
   const seen = await gather(reader.events(run, { follow: false }))
   assert.deepEqual(seen.map((event) => event.seq), seen.map((_, i) => i + 1))
   const waiting = reader.outcome(run)

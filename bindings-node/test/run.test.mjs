@@ -175,7 +175,7 @@ test('the journal can be listed, checked and pruned', async (t) => {
   p.step('a', () => 1)
   const { run } = await e.run(p, { key: 'k' })
   const [row] = await e.runs({ limit: 5 })
-  assert.deepEqual([row.run, row.pipeline, row.key, row.finished], [run, 'p', 'k', true])
+  assert.deepEqual([row.id, row.pipeline, row.key, row.finished], [run, 'p', 'k', true])
   assert.ok(row.started instanceof Date)
   const before = await e.verify()
   assert.deepEqual(before.damages, [])

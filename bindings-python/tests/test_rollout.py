@@ -138,7 +138,7 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         assert service is not None
         assert (service.stable, service.kept, service.claim) == ("v3", ("v1",), None)
         assert service.weights == {"v3": 100.0} and service.sizes == {"v3": 2}
-        assert service.last is not None and service.last[:2] == ("v3", "promoted")
+        assert service.last is not None and (service.last.version, service.last.outcome) == ("v3", "promoted")
 
         back = tidegate.Pipeline("back")
         reverted = back.revert("revert", tidegate.Revert("shop", to="v1", keep_old="0s"))
@@ -164,7 +164,7 @@ def is_promoted(event: tidegate.Event) -> bool:
 def check_reverted(outcome: tidegate.Outcome, service: tidegate.Service | None, said: str) -> None:
     assert (outcome.status, outcome.steps["ship"].reason) == ("failed", said)
     assert service is not None and (service.stable, service.claim) == ("v1", None)
-    assert service.weights == {"v1": 100.0} and service.last is not None and service.last[1] == "reverted"
+    assert service.weights == {"v1": 100.0} and service.last is not None and service.last.outcome == "reverted"
 
 
 def test_reverts_what_is_promoted_while_the_old_version_is_kept(journal: Path, port: int, child: Child) -> None:

@@ -6,7 +6,7 @@ use std::process::{Child, Command as Process, Stdio};
 
 use common::{Site, reason, shop, until};
 use tidegate::journal::Reader;
-use tidegate::service::Outcome as Ended;
+use tidegate::service::{LastRollout, Outcome as Ended};
 use tidegate::{Command, Engine, Kind, Pipeline, Rollout, Status, StepStatus};
 
 /// The journal, the port and the pipeline that a second process of this test runs until it is killed.
@@ -119,7 +119,7 @@ async fn a_rollout_whose_program_was_killed_is_taken_back_without_it() {
     assert!(site.file("tidied").exists());
     let service = engine.service("shop").await.unwrap().unwrap();
     assert_eq!((service.stable.as_deref(), service.weights["v1"], service.claim), (Some("v1"), 10_000, None));
-    let (version, how, why) = service.last.unwrap();
+    let LastRollout { version, outcome: how, reason: why } = service.last.unwrap();
     assert_eq!((version.as_str(), how), ("v2", Ended::Aborted));
     assert!(why.contains("by ops: the run was cancelled: its program is gone"), "{why}");
     assert_eq!(site.get().await, "v1");

@@ -96,7 +96,7 @@ async fn what_is_promoted_is_reverted_from_here_or_from_another_process_while_th
         assert_eq!(reason(&outcome, "ship"), format!("{version} reverted to v1 by operator: slow"));
         let service = engine.service("shop").await.unwrap().unwrap();
         assert_eq!((site.get().await.as_str(), service.stable.as_deref(), service.claim), ("v1", Some("v1"), None));
-        assert_eq!(service.last.unwrap().1, tidegate::service::Outcome::Reverted);
+        assert_eq!(service.last.unwrap().outcome, tidegate::service::Outcome::Reverted);
 
         // When it is over, a revert is a run of its own.
         let reader = Reader::open(&site.journal()).unwrap();

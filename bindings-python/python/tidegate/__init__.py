@@ -36,7 +36,7 @@ from ._errors import (
     TidegateError,
     Unsupported,
 )
-from ._outcome import Claim, Damage, Outcome, RunRow, Service, Status, StepOutcome, StepStatus, Verified
+from ._outcome import Claim, Damage, LastRollout, Outcome, RunRow, Service, Status, StepOutcome, StepStatus, Verified
 from ._pipeline import Pipeline, Retry, Secret, Step
 from ._tidegate import __version__
 from ._to_spec import Duration
@@ -94,6 +94,7 @@ __all__ = [
     "Invalid",
     "IoError",
     "Judged",
+    "LastRollout",
     "MetricEvidence",
     "NeedsAnswer",
     "NotFound",

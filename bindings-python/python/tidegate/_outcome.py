@@ -158,6 +158,18 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class LastRollout:
+    """How a rollout ended."""
+
+    version: str
+    """The version that it shipped."""
+    outcome: str
+    """How it ended, such as ``promoted``."""
+    reason: str
+    """Why, in one sentence."""
+
+
+@dataclass(frozen=True)
 class Service:
     """What is known of a service."""
 
@@ -177,8 +189,8 @@ class Service:
     """The rollout that holds it."""
     lost: str | None
     """What was lost of the world and has not been seen whole since."""
-    last: tuple[str, str, str] | None
-    """How the last rollout ended: the version, the outcome and the reason."""
+    last: LastRollout | None
+    """How the last rollout ended."""
 
 
 def service_from(text: str) -> Service | None:
@@ -197,7 +209,7 @@ def service_from(text: str) -> Service | None:
         weights={version: share / 100 for version, share in fields["weights"].items()},
         claim=Claim(**fields["claim"]) if fields["claim"] else None,
         lost=fields["lost"],
-        last=tuple(fields["last"]) if fields["last"] else None,
+        last=LastRollout(**fields["last"]) if fields["last"] else None,
     )
 
 

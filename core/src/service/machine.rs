@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Desired, DesiredVersion, Observed, Outcome, ServiceState, Serving, Weights};
+use super::{Claim, Desired, DesiredVersion, LastRollout, Observed, Outcome, ServiceState, Serving, Weights};
 use crate::error::{Error, Kind, Result};
 use crate::machine::Machine;
 use crate::time::Time;
@@ -171,7 +171,8 @@ impl Machine for ServiceMachine {
             }
             ServiceEvent::Released { outcome, reason } => {
                 if let Some(claim) = state.claim.take() {
-                    state.last = Some((claim.version, *outcome, reason.clone()));
+                    state.last =
+                        Some(LastRollout { version: claim.version, outcome: *outcome, reason: reason.clone() });
                 }
                 state.prune();
             }

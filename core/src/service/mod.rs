@@ -10,6 +10,6 @@ mod world;
 pub use machine::{ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine};
 pub(crate) use spec::MAX_REPLICAS;
 pub use spec::{Release, ServeSpec};
-pub use state::{Claim, Outcome, ServiceState, Serving};
+pub use state::{Claim, LastRollout, Outcome, ServiceState, Serving};
 pub(crate) use state::{OVERDUE, desired};
 pub use world::{Counts, Desired, DesiredVersion, Measure, Observed, ObservedVersion, Trouble, Weights, Window};

@@ -91,8 +91,19 @@ pub struct ServiceState {
     pub claim: Option<Claim>,
     /// What was lost of the world and has not been seen whole since.
     pub lost: Option<String>,
-    /// How the last rollout ended: the version, the outcome and the reason in one sentence.
-    pub last: Option<(String, Outcome, String)>,
+    /// How the last rollout ended.
+    pub last: Option<LastRollout>,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRollout {
+    /// The version that it shipped.
+    pub version: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in one sentence.
+    pub reason: String,
 }
 
 impl ServiceState {

@@ -117,7 +117,10 @@ fn versions_that_can_never_run_again_are_forgotten() {
     ]);
     let state = fold(&events);
     assert_eq!(state.versions.keys().collect::<Vec<_>>(), ["v1"]);
-    assert_eq!(state.last, Some(("v2".to_owned(), Outcome::RolledBack, "worse".to_owned())));
+    assert_eq!(
+        state.last,
+        Some(LastRollout { version: "v2".to_owned(), outcome: Outcome::RolledBack, reason: "worse".to_owned() })
+    );
     assert_eq!(state.claim, None);
 }
 

@@ -23,8 +23,8 @@ async function main(version) {
     }
     await run.outcome()
     const shop = await engine.service('shop')
-    const [shipped, outcome] = shop?.last ?? []
-    return shipped === version ? ({ promoted: 0, rolled_back: 3 }[outcome] ?? 1) : 1
+    const last = shop?.last
+    return last?.version === version ? ({ promoted: 0, rolled_back: 3 }[last.outcome] ?? 1) : 1
   } finally {
     await engine.close()
   }

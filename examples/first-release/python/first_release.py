@@ -31,9 +31,9 @@ def main() -> int:
         run.outcome()
         shop = engine.service("shop")
     last = shop.last if shop else None
-    if last is None or last[0] != version:
+    if last is None or last.version != version:
         return 1
-    return {"promoted": 0, "rolled_back": 3}.get(last[1], 1)
+    return {"promoted": 0, "rolled_back": 3}.get(last.outcome, 1)
 
 
 def define(version: str, folder: Path, listen: str) -> Pipeline:

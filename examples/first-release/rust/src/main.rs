@@ -50,7 +50,7 @@ async fn ship(version: &str) -> Result<Option<Outcome>> {
     run.outcome().await?;
     let last = engine.service("shop").await?.and_then(|shop| shop.last);
     engine.close().await?;
-    Ok(last.filter(|(shipped, ..)| shipped == version).map(|(_, outcome, _)| outcome))
+    Ok(last.filter(|last| last.version == version).map(|last| last.outcome))
 }
 
 fn pipeline(version: &str, folder: &Path, listen: &str) -> Pipeline {

@@ -212,3 +212,14 @@ async def _first(watch: tidegate.Watch, count: int) -> AsyncIterator[tidegate.Tr
         count -= 1
         if count == 0:
             return
+
+
+async def test_however_many_await_an_engine_it_is_opened_once(journal: Path) -> None:
+    engine = tidegate.AsyncEngine(journal)
+
+    async def opened() -> tidegate.AsyncEngine:
+        return await engine
+
+    # A second opening would find the journal driven already.
+    assert list(await asyncio.gather(opened(), opened(), opened())) == [engine] * 3
+    await engine.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -233,3 +235,31 @@ def test_the_supervisor_says_how_it_is_called(child: Child) -> None:
     )
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (2, "", "usage: python -m tidegate supervise DIR\n")
+
+
+def test_an_engine_belongs_to_the_loop_that_opened_it(journal: Path) -> None:
+    engine = tidegate.AsyncEngine(journal)
+    pipeline = tidegate.Pipeline("p")
+    begun = threading.Event()
+
+    @pipeline.step
+    async def work(context: tidegate.Context) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def leave() -> None:
+        await (await engine).start(pipeline, key="v1")
+        await asyncio.to_thread(begun.wait, PATIENCE)
+
+    async def come_back() -> None:
+        with pytest.raises(tidegate.Conflict, match="another event loop"):
+            await engine
+        # What would wait for a function of a loop that is closed says so.
+        with pytest.raises(tidegate.Conflict, match="another event loop"):
+            await engine.run(pipeline, key="v1")
+        await engine.close()
+
+    asyncio.run(leave())
+    asyncio.run(come_back())
+    with tidegate.Engine(journal) as again:
+        assert [(row.key, row.finished) for row in again.runs()] == [("v1", False)]

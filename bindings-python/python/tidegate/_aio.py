@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _tidegate
 from ._core import END_WITHIN, Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._engine import BATCH
-from ._errors import Cancelled, TidegateError
+from ._errors import Cancelled, Conflict, TidegateError
 from ._outcome import Outcome, RunRow, Service, Verified, outcome_from
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ class AsyncEngine:
         async with tidegate.AsyncEngine("release.db") as engine:
             outcome = await engine.run(release, key="v1.4.2")
 
-    or ``engine = await tidegate.AsyncEngine("release.db")`` and at the end ``await engine.close()``. Cancelling a task
-    that waits stops the waiting, not the run.
+    or ``engine = await tidegate.AsyncEngine("release.db")`` and at the end ``await engine.close()``. It belongs to the loop
+    that opened it, and is closed there. Cancelling a task that awaits ``run`` cancels the run; elsewhere it stops the
+    waiting alone.
     """
 
     def __init__(
@@ -76,11 +77,24 @@ class AsyncEngine:
         self._durability: Durability = durability
         self._secrets = secrets
         self._opened: Core | None = None
+        self._opening: asyncio.Future[Core] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
 
     async def _open(self) -> Self:
-        if self._opened is None:
-            self._opened = await asyncio.to_thread(Core, self._path, self._durability, self._secrets)
+        if self._opened is None and self._opening is None:
+            self._loop = asyncio.get_running_loop()
+            core = asyncio.to_thread(Core, self._path, self._durability, self._secrets)
+            self._opening = asyncio.ensure_future(core)
+        opening = self._opening
+        if opening is not None:
+            try:
+                # However many await it, and whoever gives up: it is opened once.
+                self._opened = await asyncio.shield(opening)
+            finally:
+                if opening.done():
+                    self._opening = None
+        assert self._core
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -103,6 +117,9 @@ class AsyncEngine:
         if self._opened is None:
             help = "use `async with AsyncEngine(...) as engine`, or await it"
             raise Cancelled(f"the engine is not open\n  help: {help}", help=help)
+        if self._loop is not asyncio.get_running_loop():
+            help = "open one within each `asyncio.run`, and close it there"
+            raise Conflict(f"the engine belongs to another event loop\n  help: {help}", help=help)
         return self._opened
 
     async def run(

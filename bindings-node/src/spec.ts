@@ -710,7 +710,8 @@ export interface StepSpec {
   allow_failure?: boolean
   /**
    * Whether it cleans up: it runs also after failures and when the run is cancelled. What it names in `after`
-   * has ended (in any way, unless it says otherwise); if it names nothing, it runs after every ordinary step.
+   * has ended (in any way, unless it says otherwise); if it names nothing, it runs after every ordinary step. A
+   * cancel does not stop it, nor does a second one: give one that may hang a timeout.
    */
   cleanup?: boolean
   /** How long all attempts and the waits between them may take, from the first start; no limit by default. */

@@ -42,7 +42,10 @@ export interface StepOptions {
   readonly deadline?: Duration
   /** Whether it never runs again by itself after a crash in the middle: the run then stops and asks. */
   readonly once?: boolean
-  /** Whether it cleans up: it runs also after failures and when the run is cancelled. */
+  /**
+   * Whether it cleans up: it runs also after failures and when the run is cancelled. A cancel does not stop it, nor does a
+   * second one: give one that may hang a timeout.
+   */
   readonly cleanup?: boolean
   /** Whether the run can succeed although this step fails. */
   readonly allowFailure?: boolean

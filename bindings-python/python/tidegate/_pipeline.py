@@ -103,9 +103,10 @@ class StepOptions(TypedDict, total=False):
     once: bool
     """Whether an attempt that was cut off never runs again by itself: the run stops and asks."""
     cleanup: bool
-    """Whether it runs also after failures and when the run is cancelled."""
+    """Whether it runs also after failures and when the run is cancelled. A cancel does not stop it, nor does a second one:
+    give one that may hang a timeout."""
     allow_failure: bool
-    """Whether its failure counts."""
+    """Whether the run can succeed although this step fails."""
 
 
 class FunctionOptions(StepOptions, total=False):

@@ -830,7 +830,7 @@ class StepSpec(TypedDict):
     cleanup: NotRequired[bool]
     """Whether it cleans up: it runs also after failures and when the run is cancelled. What it names in
     ``after`` has ended (in any way, unless it says otherwise); if it names nothing, it runs after every
-    ordinary step.
+    ordinary step. A cancel does not stop it, nor does a second one: give one that may hang a timeout.
     """
     deadline: NotRequired[SpanText | None]
     """How long all attempts and the waits between them may take, from the first start; no limit by default."""

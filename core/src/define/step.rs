@@ -120,7 +120,8 @@ impl<T> StepRef<T> {
         self.set(|spec| spec.guarantee = Guarantee::Once)
     }
 
-    /// It cleans up: it runs also after failures and when the run is cancelled.
+    /// It cleans up: it runs also after failures and when the run is cancelled. A cancel does not stop it, nor does a
+    /// second one: give one that may hang a timeout.
     #[must_use]
     pub fn cleanup(self) -> StepRef<T> {
         self.set(|spec| spec.cleanup = true)

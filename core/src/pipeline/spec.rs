@@ -53,7 +53,8 @@ pub struct StepSpec {
     #[serde(default, skip_serializing_if = "is_idempotent")]
     pub guarantee: Guarantee,
     /// Whether it cleans up: it runs also after failures and when the run is cancelled. What it names in `after` has
-    /// ended (in any way, unless it says otherwise); if it names nothing, it runs after every ordinary step.
+    /// ended (in any way, unless it says otherwise); if it names nothing, it runs after every ordinary step. A
+    /// cancel does not stop it, nor does a second one: give one that may hang a timeout.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cleanup: bool,
     /// Whether its failure counts: if allowed, the run can succeed and steps that wait for its success go on.

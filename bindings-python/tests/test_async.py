@@ -223,3 +223,27 @@ async def test_however_many_await_an_engine_it_is_opened_once(journal: Path) -> 
     # A second opening would find the journal driven already.
     assert list(await asyncio.gather(opened(), opened(), opened())) == [engine] * 3
     await engine.close()
+
+
+async def test_cancelling_a_task_that_awaits_run_cancels_the_run(journal: Path) -> None:
+    pipeline = tidegate.Pipeline("p")
+    begun = asyncio.Event()
+
+    @pipeline.step
+    async def work(context: tidegate.Context) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with tidegate.AsyncEngine(journal) as engine:
+        task = asyncio.create_task(engine.run(pipeline, key="v1"))
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [(row.key, row.status) for row in await engine.runs()] == [("v1", "cancelled")]
+        # Cancelled while it is being started, and refused: the cancellation is what is told.
+        refused = asyncio.create_task(engine.run(tidegate.Pipeline("empty")))
+        await asyncio.sleep(0)
+        refused.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import os
@@ -134,7 +135,11 @@ class AsyncEngine:
         try:
             return await (await asyncio.shield(starting)).outcome()
         except asyncio.CancelledError:
-            await (await starting)._interrupted()
+            with contextlib.suppress(TidegateError):
+                # What did not start, has ended, or whose engine is closed leaves nothing to cancel.
+                run = await starting
+                await run.cancel("interrupted")
+                await run.outcome()
             raise
 
     async def start(
@@ -235,14 +240,6 @@ class AsyncRun:
         while (text := await events.next_text()) is not None:
             for line in narrator.lines(text):
                 yield line
-
-    async def _interrupted(self) -> None:
-        try:
-            await self.cancel("interrupted")
-            await self.outcome()
-        except TidegateError:
-            # It has ended already, or the engine is closed: nothing is left to cancel.
-            pass
 
     async def cancel(self, reason: str = "", *, by: str | None = None) -> None:
         """Cancels the run; see ``Run.cancel``."""

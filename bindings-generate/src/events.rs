@@ -1,4 +1,4 @@
-//! What observers of a run or a service are shown as TypeScript types, in camel case, and a table of what is converted on the way.
+//! Events and records as TypeScript types, in camel case, and a table of what is converted on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::surface::{FACT, Surface};
 use crate::typescript::{doc, is_identifier, pascal, words_of};
 
 const HEAD: &str = "/**
- * What observers of a run or a service are shown, as types: `kind` tells events apart. @generated
+ * Events (`kind` tells them apart) and what is answered about runs, services and the journal. @generated
  *
  * Generated from the core by `cargo run -p tidegate-generate`: change it there.
  */
@@ -45,7 +45,9 @@ const TAG: &str = "kind";
 
 /// The module: a type for each item, then the table.
 pub(crate) fn print(surface: &Surface) -> Result<String, String> {
-    print_items(&surface.events)
+    let mut items = [surface.events.as_slice(), surface.records.as_slice()].concat();
+    items.sort_by(|one, other| one.name.cmp(&other.name));
+    print_items(&items)
 }
 
 fn print_items(items: &[Item]) -> Result<String, String> {

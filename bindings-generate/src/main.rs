@@ -1,4 +1,4 @@
-//! Writes the typed surfaces of the Python and npm packages from the core's specs and events.
+//! Writes the typed surfaces of the Python and npm packages from the core's specs, events and records.
 //!
 //! `generate` writes the files; `generate --check` writes nothing, prints what differs and which command mends it, and
 //! fails if anything does.
@@ -6,6 +6,7 @@
 mod difference;
 mod events;
 mod python;
+mod records;
 mod schema;
 mod surface;
 mod typescript;
@@ -21,9 +22,10 @@ const COMMAND: &str = "cargo run -p tidegate-generate";
 type Printer = fn(&surface::Surface) -> Result<String, String>;
 
 /// The files, below the repository's root, and what prints each.
-const FILES: [(&str, Printer); 4] = [
+const FILES: [(&str, Printer); 5] = [
     ("bindings-python/python/tidegate/_spec.py", python::print_specs),
     ("bindings-python/python/tidegate/events.py", python::print_events),
+    ("bindings-python/python/tidegate/_records.py", records::print),
     ("bindings-node/src/spec.ts", typescript::print),
     ("bindings-node/src/events.ts", events::print),
 ];

@@ -1,4 +1,4 @@
-//! The specs, and what observers of a run are shown, as `TypedDict`s.
+//! The specs and the events as `TypedDict`s.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 const SPECS: &str = "\"\"\"What crosses into the core and back, as types.\n";
 
-const EVENTS: &str = "\"\"\"What observers of a run or a service are shown, as types: ``kind`` tells events apart.\n";
+const EVENTS: &str = "\"\"\"What observers of a run are shown, as types: ``kind`` tells events apart.\n";
 
 /// What every recorded event has besides.
 const RECORDED: &str = "
@@ -61,7 +61,7 @@ pub(crate) fn print_events(surface: &Surface) -> Result<String, String> {
     Ok(format!("{EVENTS}{IMPORTS}\nfrom ._spec import (\n{from})\n\n{all}{RECORDED}\n{body}{EVENT}"))
 }
 
-fn all(mut names: Vec<String>) -> String {
+pub(crate) fn all(mut names: Vec<String>) -> String {
     names.sort();
     let each: String = names.iter().map(|name| format!("    {name:?},\n")).collect();
     format!("__all__ = [\n{each}]\n")
@@ -167,12 +167,12 @@ fn kind(of: &Type) -> String {
     }
 }
 
-fn literal<'a>(words: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn literal<'a>(words: impl Iterator<Item = &'a str>) -> String {
     format!("Literal[{}]", words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", "))
 }
 
 /// A docstring, wrapped; nothing for no text.
-fn doc(text: &str, indent: &str) -> String {
+pub(crate) fn doc(text: &str, indent: &str) -> String {
     if text.is_empty() {
         return String::new();
     }

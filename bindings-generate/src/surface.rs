@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use tidegate::analysis::{EProcessSpec, WindowRecord};
-use tidegate::engine::OutputEvent;
+use tidegate::engine::{OutputEvent, RunRow, Service};
 use tidegate::health::{CheckRecord, CheckSpec, OutlierSpec, Tally};
+use tidegate::journal::Verified;
 use tidegate::pipeline::{PipelineSpec, RunEvent};
 use tidegate::supervisor::ServiceStats;
 use tidegate::{Command, Outcome};
@@ -18,10 +19,12 @@ pub(crate) const FACT: &str = "Fact";
 /// Every type that crosses to the bindings, by name.
 #[derive(Debug)]
 pub(crate) struct Surface {
-    /// What goes in, described as it is read, and what is answered, as it is written.
+    /// What goes in, described as it is read, and outcomes, as they are written.
     pub(crate) specs: Vec<Item>,
-    /// What observers of a run or a service are shown, as it is written. Of the specs' types they have the names alone.
+    /// What observers of a run are shown, as it is written. Of the specs' types they have the names alone.
     pub(crate) events: Vec<Item>,
+    /// What is answered about runs, services and the journal, as it is written, without what is among the others.
+    pub(crate) records: Vec<Item>,
 }
 
 pub(crate) fn collect() -> Result<Surface, String> {
@@ -49,16 +52,29 @@ pub(crate) fn collect() -> Result<Surface, String> {
     let mut shown = SchemaSettings::draft2020_12().for_serialize().into_generator();
     shown.subschema_for::<RunEvent>();
     shown.subschema_for::<OutputEvent>();
-    shown.subschema_for::<ServiceStats>();
-    let mut events = Vec::new();
-    for item in read(shown)? {
-        match specs.get(&item.name) {
-            None => events.push(Item { shape: written(item.shape), ..item }),
-            Some(spec) if alike(&spec.shape, &item.shape) => {}
+    let events = new(shown, &specs)?;
+    let mut answers = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    answers.subschema_for::<RunRow>();
+    answers.subschema_for::<Service>();
+    answers.subschema_for::<ServiceStats>();
+    answers.subschema_for::<Verified>();
+    let mut known = specs.clone();
+    known.extend(events.iter().map(|item| (item.name.clone(), item.clone())));
+    let records = new(answers, &known)?;
+    Ok(Surface { specs: specs.into_values().collect(), events, records })
+}
+
+/// Those types that are not known yet, as they are written.
+fn new(generator: SchemaGenerator, known: &BTreeMap<String, Item>) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    for item in read(generator)? {
+        match known.get(&item.name) {
+            None => items.push(Item { shape: written(item.shape), ..item }),
+            Some(same) if alike(&same.shape, &item.shape) => {}
             Some(_) => return Err(two_types(&item)),
         }
     }
-    Ok(Surface { specs: specs.into_values().collect(), events })
+    Ok(items)
 }
 
 fn two_types(item: &Item) -> String {
@@ -128,8 +144,11 @@ mod tests {
             item(&surface.specs, name);
             assert!(surface.events.iter().all(|item| item.name != name), "{name} twice");
         }
-        for name in ["Fact", "OutputEvent", "RolloutEvent", "WorldSeen", "Explanation", "ServiceStats"] {
+        for name in ["Fact", "OutputEvent", "RolloutEvent", "WorldSeen", "Explanation"] {
             item(&surface.events, name);
+        }
+        for name in ["RunRow", "Service", "LastRollout", "ServiceStats", "Verified"] {
+            item(&surface.records, name);
         }
     }
 

@@ -3,12 +3,12 @@
 import { fileURLToPath } from 'node:url'
 import { Calls } from './calls.js'
 import { fromCore } from './convert.js'
-import { holds, type ServiceStats } from './events.js'
+import { holds, type RunRow, type Service, type ServiceStats } from './events.js'
 import { cancelOnCtrlC } from './interrupt.js'
 import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
 import type { Pipeline } from './pipeline.js'
-import { type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
+import { runsFrom, serviceFrom, type Verified, verifiedFrom } from './records.js'
 import { Run, type Saying, somebody } from './run.js'
 import { encode } from './values.js'
 
@@ -127,7 +127,7 @@ export class Engine {
   }
 
   /** What is known of a service; `null` when nothing is. */
-  async service(name: string): Promise<ServiceState | null> {
+  async service(name: string): Promise<Service | null> {
     return serviceFrom(unwrap(await this.#native.service(name)))
   }
 

@@ -1,5 +1,5 @@
 /**
- * What observers of a run or a service are shown, as types: `kind` tells events apart. @generated
+ * Events (`kind` tells them apart) and what is answered about runs, services and the journal. @generated
  *
  * Generated from the core by `cargo run -p tidegate-generate`: change it there.
  */
@@ -54,6 +54,16 @@ export interface BlackoutRule {
   readonly stable: number
 }
 
+/** Which rollout holds the service. */
+export interface Claim {
+  /** The run that the rollout belongs to. */
+  readonly run: string
+  /** The rollout's step within the run. */
+  readonly step: string
+  /** The version that it ships. */
+  readonly version: string
+}
+
 /**
  * What cut an attempt off.
  *
@@ -64,6 +74,41 @@ export interface BlackoutRule {
  * `close_before_start`: The engine was closed before it had begun: it took no effect.
  */
 export type CutOff = 'lost' | 'close' | 'close_before_start'
+
+/** One thing that is wrong with a journal. */
+export interface Damage {
+  /** What was found, in a few words. */
+  readonly detail: string
+  /** What kind of damage. */
+  readonly kind: DamageKind
+  /** The event's sequence number, or the commit's number when there is no stream. */
+  readonly seq: number | null
+  /** The stream, when it is one stream's damage. */
+  readonly stream: string | null
+}
+
+/**
+ * What kind of damage it is.
+ *
+ * `changed`: An event is not what was written.
+ *
+ * `missing`: An event, stream or commit that was written is not there.
+ *
+ * `reordered`: An event stands where another belongs.
+ *
+ * `unexpected`: Something is there that was never committed.
+ *
+ * `head`: A stream's head does not fit its events or the commits.
+ *
+ * `commit`: A commit is not what was written.
+ *
+ * `index`: The index of runs does not fit the commits.
+ *
+ * `inbox`: A command in the inbox is not what was sent.
+ *
+ * `database`: The database itself is damaged.
+ */
+export type DamageKind = 'changed' | 'missing' | 'reordered' | 'unexpected' | 'head' | 'commit' | 'index' | 'inbox' | 'database'
 
 /** One version's desired state. */
 export interface DesiredVersion {
@@ -367,6 +412,16 @@ export interface JudgeTerms {
   readonly warmup: spec.SpanText
   /** The length of a window. */
   readonly window: spec.SpanText
+}
+
+/** How the last rollout of a service ended. */
+export interface LastRollout {
+  /** How it ended. */
+  readonly outcome: RolloutOutcome
+  /** Why, in one sentence. */
+  readonly reason: string
+  /** The version that it shipped. */
+  readonly version: string
 }
 
 /** Quantiles and a histogram of a latency in microseconds, within 1 %; all 0 when nothing was counted. */
@@ -816,6 +871,44 @@ export interface RolloutTerms {
  */
 export type RunOutcome = 'succeeded' | 'failed' | 'cancelled'
 
+/** A run in the journal. */
+export interface RunRow {
+  /** Whether nothing more will happen. */
+  readonly finished: boolean
+  /** The run's id. */
+  readonly id: string
+  /** The run's key, unique within the pipeline; its id if it was started without one. */
+  readonly key: string
+  /** The pipeline's name. */
+  readonly pipeline: string
+  /** When it was started. */
+  readonly started: Date
+  /** Its status for people, such as `running`. */
+  readonly status: string
+}
+
+/** What is known of a service. */
+export interface Service {
+  /** The rollout that holds it. */
+  readonly claim: Claim | null
+  /** Versions that were stable before and can be reverted to, the latest first. */
+  readonly kept: readonly string[]
+  /** How the last rollout ended. */
+  readonly last: LastRollout | null
+  /** What was lost of the world and has not been seen whole since. */
+  readonly lost: string | null
+  /** Its name. */
+  readonly name: string
+  /** Processes by version, as last asked for; a version with none is absent. */
+  readonly sizes: Readonly<Record<string, number>>
+  /** The version that counts as good; nothing before the first release. */
+  readonly stable: string | null
+  /** What is needed to start each version that is known. */
+  readonly versions: Readonly<Record<string, spec.Release>>
+  /** Percent of the traffic by version, as last asked for. */
+  readonly weights: Readonly<Record<string, number>>
+}
+
 /**
  * What there is of a service now, and what its proxy has counted since it began to listen. It begins anew, with
  * zeros, when the supervisor is started again, or the service after its removal.
@@ -1076,6 +1169,20 @@ export interface Trouble {
   readonly what: string
 }
 
+/** What a check of everything found. */
+export interface Verified {
+  /** Commits that were checked. */
+  readonly commits: number
+  /** What is wrong, in the order in which it was found; the first 100 are listed. */
+  readonly damages: readonly Damage[]
+  /** Events that were checked. */
+  readonly events: number
+  /** Streams that were checked. */
+  readonly streams: number
+  /** How much more is wrong than is listed. */
+  readonly unlisted: number
+}
+
 /** What a version looked like: the part of an observation that decisions rest on. */
 export interface VersionSeen {
   /** Of these, how many may get traffic. */
@@ -1171,11 +1278,14 @@ export const holds: Readonly<Record<string, Readonly<Record<string, string>>>> =
   'RolloutMove:gate': { gate: 'RolloutGate' },
   RolloutStart: { definitions: 'DesiredVersion*', from: 'RolloutLayout', plan: 'RolloutMove', served: 'Serving', terms: 'RolloutTerms' },
   RolloutTerms: { judge: 'JudgeTerms', serving: 'Serving', strategy: 'StrategyTerms' },
+  RunRow: { started: 'Time' },
+  Service: { claim: 'Claim', last: 'LastRollout' },
   ServiceStats: { instances: 'InstanceStats', versions: 'VersionStats*' },
   Serving: { measure: 'Measure' },
   StepError: { cause: 'StepCause' },
   'StepResult:failed': { error: 'StepError' },
   'StepResult:cancelled': { why: 'StopWhy' },
+  Verified: { damages: 'Damage' },
   VersionSeen: { trouble: 'Trouble' },
   VersionStats: { latency: 'Latency' },
   WorldSeen: { versions: 'VersionSeen*' },

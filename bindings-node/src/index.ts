@@ -21,7 +21,7 @@ export type { Duration } from './convert.js'
 export { Engine, type EngineOptions, type RunOptions, type StartOptions } from './engine.js'
 export { type Fault, type Kind, PermanentError, TidegateError } from './errors.js'
 export type * as events from './events.js'
-export type { RunEvent } from './events.js'
+export type { RunEvent, RunRow, Service, ServiceStats } from './events.js'
 export { cancelOnCtrlC } from './interrupt.js'
 export type {
   BlueGreenOptions,
@@ -42,7 +42,7 @@ export type {
 export { Outcome, type StepOutcome } from './outcome.js'
 export { Pipeline, type PipelineOptions } from './pipeline.js'
 export { type FollowOptions, Reader } from './reader.js'
-export type { RunRow, ServiceState, Verified } from './records.js'
+export type { Verified } from './records.js'
 export {
   type CheckRecord,
   type Comparison,

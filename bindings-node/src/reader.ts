@@ -2,10 +2,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromCore } from './convert.js'
-import type { Fact } from './events.js'
+import type { Fact, RunRow, Service } from './events.js'
 import { native, type NativeFollow, type NativeReader, unwrap } from './native.js'
 import { Outcome, type StepOutcome } from './outcome.js'
-import { eventFrom, type RunRow, runsFrom, type ServiceState, serviceFrom, type Verified, verifiedFrom } from './records.js'
+import { eventFrom, runsFrom, serviceFrom, type Verified, verifiedFrom } from './records.js'
 import { cancelOf, commandOf, resolveOf, type Saying, type StepAnswer } from './run.js'
 import type * as spec from './spec.js'
 import type { Step } from './step.js'
@@ -104,7 +104,7 @@ export class Reader {
   }
 
   /** What is known of a service; `null` when nothing is. */
-  async service(name: string): Promise<ServiceState | null> {
+  async service(name: string): Promise<Service | null> {
     return serviceFrom(unwrap(await this.#native.service(name)))
   }
 

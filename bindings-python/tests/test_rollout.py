@@ -102,15 +102,12 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
         assert outcome.value("ship")["version"] == "v1"
         assert [answers(port) for _ in range(5)] == ["v1"] * 5
         stats = engine.service_stats("shop")
-        assert stats["address"] == f"127.0.0.1:{port}" and stats["unrouted"] == 0
-        counted = stats["versions"]["v1"]
-        assert (counted["requests"], counted["errors"], counted["latency"]["count"]) == (5, 0, 5)
-        assert counted["latency"]["buckets"][-1] == {"up_to": 60_000_000, "count": 5}
-        assert [(one["version"], one["slot"], one["state"]) for one in stats["instances"]] == [
-            ("v1", 0, "ready"),
-            ("v1", 1, "ready"),
-        ]
-        assert all(Path(f"/proc/{one['pid']}").exists() for one in stats["instances"])
+        assert stats.address == f"127.0.0.1:{port}" and stats.unrouted == 0
+        counted = stats.versions["v1"]
+        assert (counted.requests, counted.errors, counted.latency.count) == (5, 0, 5)
+        assert counted.latency.buckets[-1] == tidegate.LatencyBucket(up_to=60_000_000, count=5)
+        assert [(one.version, one.slot, one.state) for one in stats.instances] == [("v1", 0, "ready"), ("v1", 1, "ready")]
+        assert all(Path(f"/proc/{one.pid}").exists() for one in stats.instances)
         with pytest.raises(tidegate.NotFound, match="shpo"):
             engine.service_stats("shpo")
     # The service goes on without an engine.
@@ -183,7 +180,7 @@ def test_reverts_what_is_promoted_while_the_old_version_is_kept(journal: Path, p
     async def main() -> None:
         async with tidegate.AsyncEngine(journal) as engine, tidegate.AsyncReader(journal) as reader:
             stats = await engine.service_stats("shop")
-            assert {one["version"] for one in stats["instances"] if one["state"] == "ready"} == {"v1"}
+            assert {one.version for one in stats.instances if one.state == "ready"} == {"v1"}
             third, ship = pipeline("v3", port, keep_old="10m")
             run = await engine.start(third, key="v3")
             async for event in run:

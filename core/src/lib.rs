@@ -57,8 +57,8 @@ pub mod time;
 
 pub use define::{Context, Function, Functions, Inputs, Judge, Pipeline, Promoted, Ran, Rollout, StepRef};
 pub use engine::{
-    Command, Engine, EngineOptions, Events, Follow, Lines, Outcome, Run, Start, Status, StepAnswer, StepOutcome,
-    StepStatus, block_on,
+    Command, Engine, EngineOptions, Events, Follow, Lines, Outcome, Run, RunRow, Service, Start, Status, StepAnswer,
+    StepOutcome, StepStatus, block_on,
 };
 pub use error::{Error, Fault, Kind, Result};
 pub use journal::Reader;

@@ -118,7 +118,7 @@ async fn a_rollout_whose_program_was_killed_is_taken_back_without_it() {
     assert_eq!(reason(&outcome, "report"), without);
     assert!(site.file("tidied").exists());
     let service = engine.service("shop").await.unwrap().unwrap();
-    assert_eq!((service.stable.as_deref(), service.weights["v1"], service.claim), (Some("v1"), 10_000, None));
+    assert_eq!((service.stable.as_deref(), service.weights["v1"], service.claim), (Some("v1"), 100.0, None));
     let LastRollout { version, outcome: how, reason: why } = service.last.unwrap();
     assert_eq!((version.as_str(), how), ("v2", Ended::Aborted));
     assert!(why.contains("by ops: the run was cancelled: its program is gone"), "{why}");

@@ -144,7 +144,7 @@ async fn a_second_rollout_is_refused_and_abort_wins_from_a_pause() {
     let outcome = run.outcome().await.unwrap();
     assert!(reason(&outcome, "ship").contains("aborted"), "{}", reason(&outcome, "ship"));
     let shop = engine.service("shop").await.unwrap().unwrap();
-    assert_eq!((shop.stable.as_deref(), shop.weights["v1"], shop.sizes.len()), (Some("v1"), 10_000, 1));
+    assert_eq!((shop.stable.as_deref(), shop.weights["v1"], shop.sizes.len()), (Some("v1"), 100.0, 1));
     engine.close().await.unwrap();
     site.end().await;
 }

@@ -36,7 +36,7 @@ from ._errors import (
     TidegateError,
     Unsupported,
 )
-from ._outcome import Claim, Damage, LastRollout, Outcome, RunRow, Service, Status, StepOutcome, StepStatus, Verified
+from ._outcome import Outcome, Status, StepOutcome, StepStatus
 from ._pipeline import Pipeline, Retry, Secret, Step
 from ._tidegate import __version__
 from ._to_spec import Duration
@@ -44,8 +44,23 @@ from ._to_spec import Duration
 if TYPE_CHECKING:
     from ._aio import AsyncEngine, AsyncRun
     from ._aio_reader import AsyncReader
+    from ._answers import Verified
     from ._check import Check, CommandProbe, HttpProbe, Result, State, TcpProbe, Verdict, command, http, tcp
     from ._reader import Reader
+    from ._records import (
+        Claim,
+        Damage,
+        DamageKind,
+        InstanceState,
+        InstanceStats,
+        LastRollout,
+        Latency,
+        LatencyBucket,
+        RunRow,
+        Service,
+        ServiceStats,
+        VersionStats,
+    )
     from ._replay import (
         CheckRecord,
         Comparison,
@@ -82,6 +97,7 @@ __all__ = [
     "Context",
     "Corrupt",
     "Damage",
+    "DamageKind",
     "Duration",
     "EProcess",
     "Engine",
@@ -90,11 +106,15 @@ __all__ = [
     "Failed",
     "Fault",
     "HttpProbe",
+    "InstanceState",
+    "InstanceStats",
     "InternalError",
     "Invalid",
     "IoError",
     "Judged",
     "LastRollout",
+    "Latency",
+    "LatencyBucket",
     "MetricEvidence",
     "NeedsAnswer",
     "NotFound",
@@ -114,6 +134,7 @@ __all__ = [
     "Sequential",
     "Serve",
     "Service",
+    "ServiceStats",
     "SideCounts",
     "Standing",
     "State",
@@ -128,6 +149,7 @@ __all__ = [
     "Unsupported",
     "Verdict",
     "Verified",
+    "VersionStats",
     "Watch",
     "WindowRecord",
     "__version__",
@@ -140,6 +162,7 @@ __all__ = [
 _LATER = {
     "_aio": ("AsyncEngine", "AsyncRun"),
     "_aio_reader": ("AsyncReader",),
+    "_answers": ("Verified",),
     "_check": (
         "Check",
         "CommandProbe",
@@ -153,6 +176,20 @@ _LATER = {
         "tcp",
     ),
     "_reader": ("Reader",),
+    "_records": (
+        "Claim",
+        "Damage",
+        "DamageKind",
+        "InstanceState",
+        "InstanceStats",
+        "LastRollout",
+        "Latency",
+        "LatencyBucket",
+        "RunRow",
+        "Service",
+        "ServiceStats",
+        "VersionStats",
+    ),
     "_replay": (
         "CheckRecord",
         "Comparison",

@@ -14,15 +14,17 @@ from . import _tidegate
 from ._core import END_WITHIN, Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._engine import BATCH
 from ._errors import Cancelled, Conflict, TidegateError
-from ._outcome import Outcome, RunRow, Service, Verified, outcome_from
+from ._outcome import Outcome, outcome_from
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     from . import _spec as spec
+    from ._answers import Verified
     from ._pipeline import Pipeline, Step
-    from .events import Event, ServiceStats
+    from ._records import RunRow, Service, ServiceStats
+    from .events import Event
 
 __all__ = ["AsyncEngine", "AsyncRun"]
 

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
 from . import _tidegate
+from ._answers import Verified
 from ._core import Answer
 from ._engine import BATCH, POLL
 from ._errors import Cancelled
-from ._outcome import Outcome, RunRow, Service, StepOutcome, Verified, outcome_from
+from ._outcome import Outcome, StepOutcome, outcome_from
 from ._reader import Reader
+from ._records import RunRow, Service
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import _tidegate
 from ._bridge import Bound, Bridge
-from ._outcome import RunRow, Service, Verified, runs_from, service_from, verified_from
 from ._values import encode
 
 if TYPE_CHECKING:
     import asyncio
 
     from . import _spec as spec
+    from ._answers import Verified
     from ._pipeline import Pipeline, Step
-    from .events import ServiceStats
+    from ._records import RunRow, Service, ServiceStats
 
 __all__ = ["Answer", "Core", "Durability", "command_of", "resolve_of"]
 
@@ -85,19 +85,26 @@ class Core:
 
     def runs(self, limit: int | None) -> list[RunRow]:
         """The latest runs."""
+        from ._answers import runs_from
+
         return runs_from(self.native.runs(limit))
 
     def service_stats(self, name: str) -> ServiceStats:
         """How a service fares."""
-        stats: ServiceStats = json.loads(self.native.service_stats(name))
-        return stats
+        from ._answers import stats_from
+
+        return stats_from(self.native.service_stats(name))
 
     def service(self, name: str) -> Service | None:
         """A service."""
+        from ._answers import service_from
+
         return service_from(self.native.service(name))
 
     def verify(self) -> Verified:
         """Checks the whole journal."""
+        from ._answers import verified_from
+
         return verified_from(self.native.verify())
 
     def close(self) -> list[asyncio.Task[None]]:

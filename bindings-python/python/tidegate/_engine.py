@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from . import _tidegate
 from ._core import Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._errors import TidegateError
-from ._outcome import Outcome, RunRow, Service, Verified, outcome_from
+from ._outcome import Outcome, outcome_from
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from ._answers import Verified
     from ._pipeline import Pipeline, Step
-    from .events import Event, ServiceStats
+    from ._records import RunRow, Service, ServiceStats
+    from .events import Event
 
 __all__ = ["Engine", "Run"]
 

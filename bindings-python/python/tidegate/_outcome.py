@@ -1,21 +1,18 @@
-"""How a run ended, and what else an engine answers."""
+"""How a run ended."""
 
 from __future__ import annotations
 
 import datetime
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from . import _tidegate
 from ._errors import NotFound
 from ._pipeline import Step
 from ._values import decode
 
-if TYPE_CHECKING:
-    from ._rollout import Release
-
-__all__ = ["Claim", "Damage", "Outcome", "RunRow", "Service", "Status", "StepOutcome", "StepStatus", "Verified"]
+__all__ = ["Outcome", "Status", "StepOutcome", "StepStatus"]
 
 T = TypeVar("T")
 EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
@@ -110,148 +107,6 @@ def _steps(fields: dict[str, dict[str, Any]]) -> dict[str, StepOutcome]:
         name: StepOutcome(**{**step, "last_lines": tuple(step.get("last_lines", ()))})
         for name, step in fields.items()
     }
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """A run in the index."""
-
-    id: str
-    """The run's id."""
-    pipeline: str
-    """The pipeline's name."""
-    key: str
-    """The run's key; its id if it was started without one."""
-    started: datetime.datetime
-    """When it was started, in UTC."""
-    status: str
-    """Its status for people, such as ``running``."""
-    finished: bool
-    """Whether nothing more will happen."""
-
-
-def runs_from(text: str) -> list[RunRow]:
-    """Runs as the native part hands them over."""
-    return [
-        RunRow(
-            id=row["stream"].removeprefix("run/"),
-            pipeline=row["index"]["pipeline"],
-            key=row["index"]["key"],
-            started=time_from(row["index"]["started"]),
-            status=row["index"]["status"],
-            finished=row["index"]["finished"],
-        )
-        for row in json.loads(text)
-    ]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Which rollout holds a service."""
-
-    run: str
-    """The run that the rollout belongs to."""
-    step: str
-    """The rollout's step."""
-    version: str
-    """The version that it ships."""
-
-
-@dataclass(frozen=True)
-class LastRollout:
-    """How a rollout ended."""
-
-    version: str
-    """The version that it shipped."""
-    outcome: str
-    """How it ended, such as ``promoted``."""
-    reason: str
-    """Why, in one sentence."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """What is known of a service."""
-
-    name: str
-    """Its name."""
-    stable: str | None
-    """The version that counts as good; None before the first release."""
-    kept: tuple[str, ...]
-    """Versions that can be reverted to, the latest first."""
-    versions: dict[str, Release]
-    """What is needed to start each version that is known."""
-    sizes: dict[str, int]
-    """Processes by version, as last asked for."""
-    weights: dict[str, float]
-    """Percent of the traffic by version, as last asked for."""
-    claim: Claim | None
-    """The rollout that holds it."""
-    lost: str | None
-    """What was lost of the world and has not been seen whole since."""
-    last: LastRollout | None
-    """How the last rollout ended."""
-
-
-def service_from(text: str) -> Service | None:
-    """A service as the native part hands it over."""
-    from ._rollout import Release
-
-    fields = json.loads(text)
-    if fields is None:
-        return None
-    return Service(
-        name=fields["name"],
-        stable=fields["stable"],
-        kept=tuple(fields["kept"]),
-        versions={version: Release(**known["release"]) for version, known in fields["versions"].items()},
-        sizes=fields["sizes"],
-        weights={version: share / 100 for version, share in fields["weights"].items()},
-        claim=Claim(**fields["claim"]) if fields["claim"] else None,
-        lost=fields["lost"],
-        last=LastRollout(**fields["last"]) if fields["last"] else None,
-    )
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One thing that is wrong with a journal."""
-
-    kind: str
-    """What kind of damage."""
-    stream: str | None
-    """The stream, when it is one stream's damage."""
-    seq: int | None
-    """The event's sequence number, or the commit's number when there is no stream."""
-    detail: str
-    """What was found, in a few words."""
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What a check of a whole journal found."""
-
-    streams: int
-    """Streams that were checked."""
-    events: int
-    """Events that were checked."""
-    commits: int
-    """Commits that were checked."""
-    damages: tuple[Damage, ...]
-    """What is wrong, in the order in which it was found."""
-    unlisted: int
-    """How much more is wrong than is listed."""
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.damages
-
-
-def verified_from(text: str) -> Verified:
-    """What the native part hands over."""
-    fields = json.loads(text)
-    return Verified(**{**fields, "damages": tuple(Damage(**damage) for damage in fields["damages"])})
 
 
 def time_from(milliseconds: int) -> datetime.datetime:

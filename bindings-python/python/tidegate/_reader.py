@@ -10,20 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import _tidegate
+from ._answers import Verified, runs_from, service_from, verified_from
 from ._core import Answer, cancel_of, command_of, resolve_of
 from ._engine import BATCH, POLL
-from ._outcome import (
-    Outcome,
-    RunRow,
-    Service,
-    StepOutcome,
-    Verified,
-    outcome_from,
-    runs_from,
-    service_from,
-    steps_from,
-    verified_from,
-)
+from ._outcome import Outcome, StepOutcome, outcome_from, steps_from
+from ._records import RunRow, Service
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,4 +1,4 @@
-"""What observers of a run or a service are shown, as types: ``kind`` tells events apart.
+"""What observers of a run are shown, as types: ``kind`` tells events apart.
 
 @generated from the core by `cargo run -p tidegate-generate`: change it there.
 """
@@ -44,11 +44,7 @@ __all__ = [
     "FactStepSkipped",
     "FactStepStarted",
     "FactStepStopping",
-    "InstanceState",
-    "InstanceStats",
     "JudgeTerms",
-    "Latency",
-    "LatencyBucket",
     "Measure",
     "Metric",
     "OutputEvent",
@@ -95,7 +91,6 @@ __all__ = [
     "RolloutStart",
     "RolloutTerms",
     "RunOutcome",
-    "ServiceStats",
     "Serving",
     "SkipReason",
     "SkipReasonCancelled",
@@ -133,7 +128,6 @@ __all__ = [
     "Stream",
     "Trouble",
     "VersionSeen",
-    "VersionStats",
     "WindowCounts",
     "WorldSeen",
 ]
@@ -172,18 +166,6 @@ CutOff: TypeAlias = Literal["lost", "close", "close_before_start"]
 ``close``: The engine was closed, and stopped it. That counts for nothing, as it is no fault of the step.
 
 ``close_before_start``: The engine was closed before it had begun: it took no effect.
-"""
-
-InstanceState: TypeAlias = Literal["down", "starting", "ready", "draining"]
-"""What an instance is about.
-
-``down``: It has no process: none could be started yet, or the last one ended.
-
-``starting``: Its process runs and is not ready for traffic.
-
-``ready``: It gets traffic.
-
-``draining``: It gets no new requests: what is under way ends, and then its process.
 """
 
 Metric: TypeAlias = Literal["errors", "abandoned"]
@@ -528,25 +510,6 @@ class FactRunReopened(Recorded):
     """The steps that run again, in the order of their definition."""
 
 
-class InstanceStats(TypedDict):
-    """An instance of a service."""
-
-    connections: int
-    """The proxy's open connections to it, idle ones too."""
-    in_flight: int
-    """Requests and upgraded connections under way at it."""
-    pid: NotRequired[int]
-    """Its process; nothing while it has none."""
-    slot: int
-    """Its place within its version, from 0, which its process finds in ``TIDEGATE_SLOT``."""
-    state: InstanceState
-    """What it is about."""
-    version: str
-    """The version that it runs."""
-    waits_for: NotRequired[str]
-    """Why it is not ready, if that is known."""
-
-
 class JudgeTerms(TypedDict):
     """A checked judge. It stands in the start event as it is, so that a later version with other grids folds
     the evidence of a running rollout as it was begun.
@@ -586,36 +549,6 @@ class JudgeTerms(TypedDict):
     """Requests don't count while any instance that can be drawn became ready less than this ago."""
     window: SpanText
     """The length of a window."""
-
-
-class Latency(TypedDict):
-    """Quantiles and a histogram of a latency in microseconds, within 1 %; all 0 when nothing was counted."""
-
-    buckets: list[LatencyBucket]
-    """How many took at most so long, for bounds from 0.5 ms to a minute: as Prometheus counts them, each with
-    those before it.
-    """
-    count: int
-    """How many were counted."""
-    max: int
-    """The longest."""
-    p50: int
-    """The median."""
-    p90: int
-    """Nine of ten were no longer."""
-    p99: int
-    """99 of 100 were no longer."""
-    p999: int
-    """999 of 1,000 were no longer."""
-
-
-class LatencyBucket(TypedDict):
-    """How many were counted up to a bound."""
-
-    count: int
-    """How many took no longer."""
-    up_to: int
-    """The bound in microseconds."""
 
 
 class Measure(TypedDict):
@@ -998,27 +931,6 @@ class RolloutTerms(TypedDict):
     """In which moves the new version takes over."""
 
 
-class ServiceStats(TypedDict):
-    """What there is of a service now, and what its proxy has counted since it began to listen. It begins
-    anew, with zeros, when the supervisor is started again, or the service after its removal.
-    """
-
-    address: NotRequired[str]
-    """Where the proxy listens; nothing while it can't."""
-    clients: int
-    """Clients connected now, with an upgraded connection too."""
-    instances: list[InstanceStats]
-    """The instances, in the order in which they were begun. One keeps its place here when its process is
-    started again.
-    """
-    refused: int
-    """Requests that were refused before they were routed (400, 405, 413, 417, 501)."""
-    unrouted: int
-    """Requests that no instance was ready for (503)."""
-    versions: dict[str, VersionStats]
-    """What was counted, by version."""
-
-
 class Serving(TypedDict):
     """The part of the desired state that belongs to the service as a whole and to no version."""
 
@@ -1259,31 +1171,6 @@ class VersionSeen(TypedDict):
     """Processes that run, draining ones included."""
     trouble: NotRequired[Trouble]
     """The last thing that went wrong, its output cut to the last lines."""
-
-
-class VersionStats(TypedDict):
-    """What was counted for a version, warm-up included. A request counts under the version first drawn for
-    it.
-    """
-
-    abandoned: int
-    """Requests that the client left (or broke) before the first byte of the answer."""
-    blamed: int
-    """Requests that are bad in windows and readings though no client got an error: a try failed at an
-    instance of this version, and another one made up for it, or the client left meanwhile.
-    """
-    errors: int
-    """Of these the bad ones, as clients got them."""
-    in_flight: int
-    """Requests under way."""
-    late: int
-    """Requests that had no answer when their window was handed out, and so are in no window."""
-    latency: Latency
-    """The time from routing to the first byte of the answer."""
-    requests: int
-    """Requests that got an answer, or that failed."""
-    retries: int
-    """How often a request was sent again."""
 
 
 class WindowCounts(TypedDict):

@@ -17,12 +17,12 @@ use crate::engine::log::{Events, Lines, RunLog};
 use crate::engine::logs;
 use crate::engine::open::EngineOptions;
 use crate::engine::outcome::Outcome;
+use crate::engine::records::{RunRow, Service};
 use crate::engine::start::Begin;
 use crate::error::{Error, Kind, Result};
-use crate::journal::{Reader, RunRow, StreamId, Verified};
+use crate::journal::{Reader, StreamId, Verified};
 use crate::kernel::{Command, Kernel};
 use crate::pipeline::PipelineSpec;
-use crate::service::ServiceState;
 use crate::supervisor::ServiceStats;
 use crate::time::{Chance, Clock};
 
@@ -112,7 +112,8 @@ impl Engine {
     /// # Errors
     /// [`Kind::Io`] when the journal can't be read.
     pub async fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
-        self.ask(move |kernel| kernel.journal().runs(limit)).await?
+        let runs = self.ask(move |kernel| kernel.journal().runs(limit)).await??;
+        Ok(runs.into_iter().map(RunRow::from).collect())
     }
 
     /// Ends all versions of a service and its proxy, and forgets what could be reverted to. Returns when that is recorded.
@@ -128,9 +129,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Cancelled`] when the engine is closed.
-    pub async fn service(&self, name: &str) -> Result<Option<ServiceState>> {
+    pub async fn service(&self, name: &str) -> Result<Option<Service>> {
         let name = name.to_owned();
-        self.ask(move |kernel| kernel.service(&name).cloned()).await
+        self.ask(move |kernel| kernel.service(&name).map(Service::from)).await
     }
 
     /// How the instances of a service fare now, and what its proxy has counted: requests, errors and latencies by

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::log::event_text;
-use crate::engine::{Command, EventText, Outcome, StepOutcome};
+use crate::engine::{Command, EventText, Outcome, RunRow, Service, StepOutcome};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Reader, StreamId};
 use crate::machine::Machine;
@@ -16,6 +16,14 @@ use crate::time::{Clock, SystemClock, Time};
 const BATCH: usize = 256;
 
 impl Reader {
+    /// The latest runs, newest first.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when a row is not what was written.
+    pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
+        Ok(self.entries(limit)?.into_iter().map(RunRow::from).collect())
+    }
+
     /// A run, to be looked at again and again while it is driven: its events after `after` (0: from the first), and
     /// where it stands.
     ///
@@ -33,7 +41,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] when its events are not what was written.
-    pub fn service(&mut self, name: &str) -> Result<Option<ServiceState>> {
+    pub fn service(&mut self, name: &str) -> Result<Option<Service>> {
         let stream = StreamId::service(name)?;
         let mut state = ServiceState::new(name);
         let mut seq = 0;
@@ -44,7 +52,7 @@ impl Reader {
                 seq = event.seq;
             }
             if events.len() < BATCH {
-                return Ok((seq > 0).then_some(state));
+                return Ok((seq > 0).then(|| Service::from(&state)));
             }
         }
     }

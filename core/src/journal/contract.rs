@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::journal::{Append, InboxItem, RunRow, Stored, StreamId, Verified};
+use crate::journal::{Append, InboxItem, RunEntry, Stored, StreamId, Verified};
 use crate::time::Time;
 
 /// What an acknowledged append survives.
@@ -53,10 +53,10 @@ pub trait Journal: Send + Debug {
     fn find_run(&self, pipeline: &str, key: &str) -> Result<Option<StreamId>>;
 
     /// The latest runs, newest first, at most `limit`; see [`RUNS_LISTED`].
-    fn runs(&self, limit: usize) -> Result<Vec<RunRow>>;
+    fn runs(&self, limit: usize) -> Result<Vec<RunEntry>>;
 
     /// The runs that are not finished, oldest first: what a driver takes up again.
-    fn unfinished(&self) -> Result<Vec<RunRow>>;
+    fn unfinished(&self) -> Result<Vec<RunEntry>>;
 
     /// All streams of services, by name.
     fn services(&self) -> Result<Vec<StreamId>>;

@@ -121,7 +121,7 @@ impl RunIndex {
 
 /// A run in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRow {
+pub struct RunEntry {
     /// The run's stream.
     pub stream: StreamId,
     /// What is known of it.

@@ -9,7 +9,7 @@ use crate::journal::commit::{Lookup, Prepared, StreamHead, Tip, prepare, prepare
 use crate::journal::event::check_body;
 use crate::journal::verify::{Damages, Source, verify};
 use crate::journal::{
-    Append, InboxItem, Journal, MAX_COMMAND, MAX_WAITING, RunIndex, RunRow, Stored, StreamId, Verified,
+    Append, InboxItem, Journal, MAX_COMMAND, MAX_WAITING, RunEntry, RunIndex, Stored, StreamId, Verified,
 };
 use crate::time::Time;
 
@@ -164,8 +164,8 @@ impl Store {
         self.tip = prepared.tip;
     }
 
-    fn rows(&self) -> Vec<RunRow> {
-        self.index.iter().map(|(stream, index)| RunRow { stream: stream.clone(), index: index.clone() }).collect()
+    fn rows(&self) -> Vec<RunEntry> {
+        self.index.iter().map(|(stream, index)| RunEntry { stream: stream.clone(), index: index.clone() }).collect()
     }
 }
 
@@ -205,7 +205,7 @@ impl Source for Store {
             .unwrap_or_default())
     }
 
-    fn index(&mut self) -> Result<Vec<RunRow>> {
+    fn index(&mut self) -> Result<Vec<RunEntry>> {
         Ok(self.rows())
     }
 
@@ -259,14 +259,14 @@ impl Journal for MemoryJournal {
         lock(&self.store).run_by_key(pipeline, key)
     }
 
-    fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
+    fn runs(&self, limit: usize) -> Result<Vec<RunEntry>> {
         let mut rows = lock(&self.store).rows();
         rows.sort_by(|a, b| (b.index.started, &b.stream).cmp(&(a.index.started, &a.stream)));
         rows.truncate(limit);
         Ok(rows)
     }
 
-    fn unfinished(&self) -> Result<Vec<RunRow>> {
+    fn unfinished(&self) -> Result<Vec<RunEntry>> {
         let mut rows = lock(&self.store).rows();
         rows.retain(|row| !row.index.finished);
         rows.sort_by(|a, b| (a.index.started, &a.stream).cmp(&(b.index.started, &b.stream)));

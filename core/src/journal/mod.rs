@@ -21,7 +21,7 @@ pub(crate) use event::MAX_BATCH_EVENTS;
 pub use chain::{Digest, Hasher};
 pub use contract::{Durability, Journal, RUNS_LISTED};
 pub use event::{
-    Append, InboxItem, MAX_BATCH_BYTES, MAX_BODY, MAX_COMMAND, MAX_WAITING, Record, RunIndex, RunRow, Stored,
+    Append, InboxItem, MAX_BATCH_BYTES, MAX_BODY, MAX_COMMAND, MAX_WAITING, Record, RunEntry, RunIndex, Stored,
 };
 pub use files::Holder;
 pub use memory::{MemoryJournal, Mishap};

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::chain::{Digest, Link, check_end, check_links};
 use crate::journal::commit::{Body, Change, StreamHead, commit_hash};
-use crate::journal::{RunRow, StreamId};
+use crate::journal::{RunEntry, StreamId};
 use crate::time::Time;
 
 /// The most damages that are listed.
 pub const MAX_DAMAGES: usize = 100;
 
 /// What kind of damage it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DamageKind {
@@ -39,11 +40,12 @@ pub enum DamageKind {
 }
 
 /// One thing that is wrong with a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Damage {
     /// What kind of damage.
     pub kind: DamageKind,
     /// The stream, when it is one stream's damage.
+    #[schemars(with = "Option<String>")]
     pub stream: Option<StreamId>,
     /// The event's sequence number, or the commit's number when there is no stream.
     pub seq: Option<u64>,
@@ -66,7 +68,7 @@ impl Damage {
 }
 
 /// What a check of everything found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub struct Verified {
     /// Streams that were checked.
     pub streams: u64,
@@ -74,7 +76,7 @@ pub struct Verified {
     pub events: u64,
     /// Commits that were checked.
     pub commits: u64,
-    /// What is wrong, in the order in which it was found: at most [`MAX_DAMAGES`].
+    /// What is wrong, in the order in which it was found; the first 100 are listed.
     pub damages: Vec<Damage>,
     /// How much more is wrong than is listed.
     pub unlisted: u64,
@@ -132,7 +134,7 @@ pub(super) trait Source {
     /// All events of a stream.
     fn links(&mut self, stream: &StreamId) -> Result<Vec<Link>>;
     /// The whole index of runs.
-    fn index(&mut self) -> Result<Vec<RunRow>>;
+    fn index(&mut self) -> Result<Vec<RunEntry>>;
     /// What only this kind of storage can have.
     fn own(&mut self, damages: &mut Damages) -> Result<()>;
 }
@@ -231,7 +233,7 @@ pub(super) fn verify(source: &mut dyn Source) -> Result<Verified> {
 fn compare(
     committed: &BTreeMap<StreamId, Change>,
     heads: &BTreeMap<StreamId, StreamHead>,
-    index: Vec<RunRow>,
+    index: Vec<RunEntry>,
     damages: &mut Damages,
 ) {
     for (stream, change) in committed.iter().filter(|(stream, _)| !heads.contains_key(stream)) {

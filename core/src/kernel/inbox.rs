@@ -1,7 +1,7 @@
 //! Commands from the inbox, and what the world's reports mean.
 
 use crate::error::{Error, Kind, Result};
-use crate::journal::{RunRow, StreamId};
+use crate::journal::{RunEntry, StreamId};
 use crate::kernel::{Command, Kernel, Report};
 use crate::pipeline::RunInput;
 use crate::rollout::{self, RolloutInput, Verb};
@@ -153,7 +153,7 @@ pub(crate) fn no_run(run: &StreamId) -> Error {
 }
 
 /// Why a command is not carried out, and who must do what for that.
-fn not_taken_up(row: &RunRow) -> Error {
+fn not_taken_up(row: &RunEntry) -> Error {
     let (pipeline, key) = (&row.index.pipeline, &row.index.key);
     Error::new(Kind::Conflict, "no program has taken the run up again").with("run", row.stream.name()).help(format!(
         "start the pipeline {pipeline:?} under the key {key:?} again, and send it then; or cancel the run with the \

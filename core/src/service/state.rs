@@ -39,7 +39,7 @@ impl Outcome {
 }
 
 /// Which rollout holds the service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
     /// The run that the rollout belongs to.
     pub run: String,
@@ -95,8 +95,8 @@ pub struct ServiceState {
     pub last: Option<LastRollout>,
 }
 
-/// How a rollout ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How the last rollout of a service ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastRollout {
     /// The version that it shipped.
     pub version: String,

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::engine::fleet::Supervisor;
 use crate::error::Kind;
-use crate::journal::{Append, InboxItem, Journal, MemoryJournal, RunRow, Stored, Verified};
+use crate::journal::{Append, InboxItem, Journal, MemoryJournal, RunEntry, Stored, Verified};
 use crate::pipeline::{Cause, StepError};
 use crate::supervisor::Launcher;
 use crate::time::{Span, Time, VirtualClock};
@@ -58,10 +58,10 @@ impl Journal for Faulty {
     fn find_run(&self, pipeline: &str, key: &str) -> Result<Option<StreamId>> {
         self.inner.find_run(pipeline, key)
     }
-    fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
+    fn runs(&self, limit: usize) -> Result<Vec<RunEntry>> {
         self.inner.runs(limit)
     }
-    fn unfinished(&self) -> Result<Vec<RunRow>> {
+    fn unfinished(&self) -> Result<Vec<RunEntry>> {
         self.inner.unfinished()
     }
     fn services(&self) -> Result<Vec<StreamId>> {

@@ -10,7 +10,7 @@ use crate::journal::chain::{Digest, Link};
 use crate::journal::commit::{StreamHead, Tip, commit_hash};
 use crate::journal::files::Slot;
 use crate::journal::verify::{DamageKind, Damages, Source, Verified, verify};
-use crate::journal::{Durability, MAX_WAITING, RunRow, StreamId};
+use crate::journal::{Durability, MAX_WAITING, RunEntry, StreamId};
 
 /// How many commits an opening checks of a journal that is too large to be checked in full.
 const LAST_COMMITS: u64 = 1_000;
@@ -121,7 +121,7 @@ impl Source for Database<'_> {
         self.tables.links(stream, 0, usize::MAX)
     }
 
-    fn index(&mut self) -> Result<Vec<RunRow>> {
+    fn index(&mut self) -> Result<Vec<RunEntry>> {
         self.tables.runs(usize::MAX)
     }
 

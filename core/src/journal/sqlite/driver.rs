@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::commit::{Lookup, Prepared, Tip, prepare, prepare_prune};
 use crate::journal::files::{HeadFile, Lock, Paths, Reserve, Slot};
 use crate::journal::memory::fenced;
-use crate::journal::{Append, Durability, InboxItem, Journal, MAX_WAITING, RunRow, Stored, StreamId, Verified};
+use crate::journal::{Append, Durability, InboxItem, Journal, MAX_WAITING, RunEntry, Stored, StreamId, Verified};
 use crate::time::{Clock, Time};
 
 /// How much is written, roughly, before the log goes into the database.
@@ -236,12 +236,12 @@ impl Journal for SqliteJournal {
         Tables(&self.conn).run_by_key(pipeline, key)
     }
 
-    fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
+    fn runs(&self, limit: usize) -> Result<Vec<RunEntry>> {
         self.own_process()?;
         Tables(&self.conn).runs(limit)
     }
 
-    fn unfinished(&self) -> Result<Vec<RunRow>> {
+    fn unfinished(&self) -> Result<Vec<RunEntry>> {
         self.own_process()?;
         Tables(&self.conn).unfinished()
     }

@@ -8,7 +8,7 @@ use crate::journal::chain::{Digest, Hasher, Link, check_end, check_links};
 use crate::journal::commit::{Lookup, StreamHead, Tip, commit_hash};
 use crate::journal::memory::pruned;
 use crate::journal::verify::{DamageKind, Damages};
-use crate::journal::{InboxItem, RunIndex, RunRow, Stored, StreamId};
+use crate::journal::{InboxItem, RunEntry, RunIndex, Stored, StreamId};
 use crate::time::Time;
 
 /// The tables behind a connection or within a transaction.
@@ -62,7 +62,7 @@ fn raw_run(row: &Row<'_>) -> rusqlite::Result<RawRun> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
 }
 
-fn run_row((stream, pipeline, key, started, status, finished, sum): RawRun) -> Result<RunRow> {
+fn run_row((stream, pipeline, key, started, status, finished, sum): RawRun) -> Result<RunEntry> {
     let stream = name(stream)?;
     let index = RunIndex { pipeline, key, started: Time(started), status, finished: finished != 0 };
     if run_sum(&stream, &index).as_bytes() != &sum || !matches!(finished, 0 | 1) {
@@ -70,7 +70,7 @@ fn run_row((stream, pipeline, key, started, status, finished, sum): RawRun) -> R
         damages.add(DamageKind::Index, Some(&stream), None, "a run's row in the index is not what was written");
         damages.check()?;
     }
-    Ok(RunRow { stream, index })
+    Ok(RunEntry { stream, index })
 }
 
 impl Tables<'_> {
@@ -160,13 +160,13 @@ impl Tables<'_> {
     }
 
     /// Runs, newest first.
-    pub(super) fn runs(self, limit: usize) -> Result<Vec<RunRow>> {
+    pub(super) fn runs(self, limit: usize) -> Result<Vec<RunEntry>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run_rows("ORDER BY started DESC, stream DESC LIMIT ?1", [limit])
     }
 
     /// Runs that are not finished, oldest first.
-    pub(super) fn unfinished(self) -> Result<Vec<RunRow>> {
+    pub(super) fn unfinished(self) -> Result<Vec<RunEntry>> {
         self.run_rows("WHERE finished = 0 ORDER BY started, stream", [])
     }
 
@@ -177,7 +177,7 @@ impl Tables<'_> {
         rows.try_for_each(|row| run_row(row.or_sql("check the runs")?).map(drop))
     }
 
-    fn run_rows(self, rest: &str, params: impl rusqlite::Params) -> Result<Vec<RunRow>> {
+    fn run_rows(self, rest: &str, params: impl rusqlite::Params) -> Result<Vec<RunEntry>> {
         let mut statement = self.0.prepare_cached(&format!("{RUN} {rest}")).or_sql("list the runs")?;
         let rows = statement.query_map(params, raw_run).or_sql("list the runs")?;
         rows.map(|row| run_row(row.or_sql("list the runs")?)).collect()

@@ -13,7 +13,7 @@ use super::write::send;
 use crate::error::{Error, Kind, Result};
 use crate::journal::commit::Lookup;
 use crate::journal::files::{HeadFile, Holder, Paths};
-use crate::journal::{Damage, DamageKind, MAX_DAMAGES, RunRow, Stored, StreamId, Verified};
+use crate::journal::{Damage, DamageKind, MAX_DAMAGES, RunEntry, Stored, StreamId, Verified};
 use crate::time::Time;
 
 /// Reads a journal that another process may drive. It never takes the driver's lock; its transactions are short, but
@@ -61,11 +61,8 @@ impl Reader {
         Ok(Reader { conn, paths })
     }
 
-    /// The latest runs, newest first.
-    ///
-    /// # Errors
-    /// [`Kind::Corrupt`] when a row is not what was written.
-    pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>> {
+    /// The entries of the latest runs, newest first.
+    pub(crate) fn entries(&self, limit: usize) -> Result<Vec<RunEntry>> {
         Tables(&self.conn).runs(limit)
     }
 
@@ -73,9 +70,9 @@ impl Reader {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] when the row is not what was written.
-    pub fn row(&self, run: &StreamId) -> Result<Option<RunRow>> {
+    pub fn row(&self, run: &StreamId) -> Result<Option<RunEntry>> {
         let index = Lookup::index(&Tables(&self.conn), run)?;
-        Ok(index.map(|index| RunRow { stream: run.clone(), index }))
+        Ok(index.map(|index| RunEntry { stream: run.clone(), index }))
     }
 
     /// The run of a pipeline with a key.

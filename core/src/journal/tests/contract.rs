@@ -119,7 +119,7 @@ fn finds_and_lists(bench: &mut dyn Bench) {
     assert_eq!(journal.find_run("p", "nope").unwrap(), None);
     assert_eq!(journal.find_run("q", "b").unwrap(), None);
     let names =
-        |rows: Vec<crate::journal::RunRow>| rows.iter().map(|row| row.stream.name().to_owned()).collect::<Vec<_>>();
+        |rows: Vec<crate::journal::RunEntry>| rows.iter().map(|row| row.stream.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(journal.runs(10).unwrap()), ["b", "c", "a"]);
     assert_eq!(names(journal.runs(2).unwrap()), ["b", "c"]);
     assert_eq!(names(journal.unfinished().unwrap()), ["a", "c"]);

@@ -8,7 +8,7 @@ use super::contract::{index, record, run, started};
 use super::sqlite::open;
 use crate::error::Kind;
 use crate::journal::{
-    Append, DamageKind, Durability, InboxItem, Journal, OpenOptions, Reader, RunRow, SqliteJournal, Stored, StreamId,
+    Append, DamageKind, Durability, InboxItem, Journal, OpenOptions, Reader, RunEntry, SqliteJournal, Stored, StreamId,
 };
 use crate::time::{Chance, Time, VirtualClock};
 
@@ -16,8 +16,8 @@ use crate::time::{Chance, Time, VirtualClock};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Everything {
     streams: Vec<Option<Vec<Stored>>>,
-    runs: Vec<RunRow>,
-    unfinished: Vec<RunRow>,
+    runs: Vec<RunEntry>,
+    unfinished: Vec<RunEntry>,
     found: Vec<Option<StreamId>>,
     services: Vec<StreamId>,
     inbox: Vec<InboxItem>,

@@ -197,7 +197,7 @@ fn a_reader_follows_a_run_while_it_is_driven() {
     assert_eq!(reader.read(&run("a"), 3, 10).unwrap(), []);
     assert_eq!(reader.head(&run("a")).unwrap(), 3);
     assert_eq!(reader.find_run("p", "a").unwrap(), Some(run("a")));
-    assert_eq!(reader.runs(9).unwrap(), journal.runs(9).unwrap());
+    assert_eq!(reader.entries(9).unwrap(), journal.runs(9).unwrap());
     assert!(reader.verify().unwrap().is_sound());
     let id = reader.send(&run("a"), Time(7), b"{}").unwrap();
     assert!(reader.waits(id).unwrap());

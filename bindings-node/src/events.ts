@@ -378,8 +378,8 @@ export interface InstanceStats {
  * evidence of a running rollout as it was begun.
  */
 export interface JudgeTerms {
-  /** How requests that clients left are judged; `None` in rollouts that began before they were. */
-  readonly abandoned: AbandonedRule | null
+  /** How requests that clients left are judged. */
+  readonly abandoned: AbandonedRule
   /** The chance that a release which is no worse is ever condemned. */
   readonly alpha: number
   /** The rate at which it must have been findable when the stable side shows fewer errors. */

@@ -62,7 +62,10 @@ export interface RolloutOptions {
   readonly progressDeadline?: Duration
   /** Whether somebody must promote before the new version gets all traffic; `auto` by default. */
   readonly promote?: spec.PromoteSpec
-  /** How long the old version is kept running after promotion; 30 s by default. */
+  /**
+   * How long the old version is kept running after promotion; 30 s by default. Until then a new version that crashes
+   * again and again, or that the blackout guard finds dead, still goes back by itself.
+   */
   readonly keepOld?: Duration
   /** How many former versions can be reverted to; 2 by default. */
   readonly keepVersions?: number

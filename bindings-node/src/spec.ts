@@ -572,7 +572,10 @@ export interface RolloutSpec {
    * turn a rollout back.
    */
   judge?: JudgeSpec | null
-  /** How long the old version is kept running after promotion; `30s` by default. */
+  /**
+   * How long the old version is kept running after promotion; `30s` by default. Until then a new version that
+   * crashes again and again, or that the blackout guard finds dead, still goes back by itself.
+   */
   keep_old?: SpanText | null
   /** How many former versions can be reverted to; 2 by default. */
   keep_versions?: number | null

@@ -176,7 +176,8 @@ class _Rollout:
     promote: Literal["auto", "manual"] | None = None
     """Whether somebody must promote before the new version gets all traffic; ``auto`` by default."""
     keep_old: Duration | None = None
-    """How long the old version is kept running after promotion; 30 s by default."""
+    """How long the old version is kept running after promotion; 30 s by default. Until then a new version that crashes
+    again and again, or that the blackout guard finds dead, still goes back by itself."""
     keep_versions: int | None = None
     """How many former versions can be reverted to; 2 by default."""
     restart_limit: int | None = None

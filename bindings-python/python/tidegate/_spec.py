@@ -730,7 +730,9 @@ class RolloutSpec(TypedDict):
     crashes turn a rollout back.
     """
     keep_old: NotRequired[SpanText | None]
-    """How long the old version is kept running after promotion; ``30s`` by default."""
+    """How long the old version is kept running after promotion; ``30s`` by default. Until then a new version
+    that crashes again and again, or that the blackout guard finds dead, still goes back by itself.
+    """
     keep_versions: NotRequired[int | None]
     """How many former versions can be reverted to; 2 by default."""
     progress_deadline: NotRequired[SpanText | None]

@@ -515,8 +515,8 @@ class JudgeTerms(TypedDict):
     the evidence of a running rollout as it was begun.
     """
 
-    abandoned: AbandonedRule | None
-    """How requests that clients left are judged; ``None`` in rollouts that began before they were."""
+    abandoned: AbandonedRule
+    """How requests that clients left are judged."""
     alpha: float
     """The chance that a release which is no worse is ever condemned."""
     base_rate: float

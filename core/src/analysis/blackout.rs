@@ -2,7 +2,8 @@
 //!
 //! With every request failing, the window form alone needs 6 windows at a share of 25 %, and 12 at 50 %. This guard
 //! looks at readings of about a second, warm-up included, and stands outside alpha: it is a rule, not a test. Requests
-//! that clients left before an answer are bad ones here, on both sides: a release that hangs has no others.
+//! that clients left before an answer are bad ones here, on both sides: a release that hangs has no others. It keeps
+//! watching after promotion, until the old version begins to go.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -91,12 +91,6 @@ impl WindowCounts {
         WindowCounts { canary: side(canary), stable: side(stable), share: u32::try_from(share).unwrap_or(WHOLE) }
     }
 
-    /// The counts without abandoned requests: for a rollout that began before they were judged.
-    pub fn without_abandoned(mut self) -> WindowCounts {
-        (self.canary.abandoned, self.stable.abandoned) = (0, 0);
-        self
-    }
-
     /// The metric of abandoned requests.
     pub(super) fn left(&self) -> WindowCounts {
         WindowCounts { canary: self.canary.left(), stable: self.stable.left(), share: self.share }

@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn evidence_just_under_the_bound_does_not_read_as_the_bound() {
         // One window gives E = mean of (1 + f·x) = 1 + 0.4·x with x = (1 − ρ)/ρ: 100.6 at ρ = 0.4 %.
-        let judge = Judge { alpha: 1.0 / 100.9, abandoned: None, ..Judge::default() };
+        let judge = Judge { alpha: 1.0 / 100.9 / 0.9, ..Judge::default() };
         let mut evidence = Evidence::default();
         let canary = SideCounts::new(40, 1);
         judge.fold(&mut evidence, WindowCounts { canary, stable: SideCounts::new(9_960, 0), share: 40 });

@@ -48,9 +48,8 @@ pub struct Judge {
     pub grid: Vec<f64>,
     /// The ratios that are tried for the interval.
     pub limits: Vec<f64>,
-    /// How requests that clients left are judged; `None` in rollouts that began before they were.
-    #[serde(default)]
-    pub abandoned: Option<AbandonedRule>,
+    /// How requests that clients left are judged.
+    pub abandoned: AbandonedRule,
 }
 
 /// How requests that clients left before an answer are judged.
@@ -70,8 +69,8 @@ impl Default for AbandonedRule {
     }
 }
 
-/// The rules of this judge; counted up when a change of them gives other verdicts. 2: abandoned requests are judged.
-const VERSION: u32 = 2;
+/// The rules of this judge; counted up when a change of them gives other verdicts.
+const VERSION: u32 = 1;
 
 impl Default for Judge {
     /// The judge of an empty spec.
@@ -96,7 +95,7 @@ impl Default for Judge {
                 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1.0, 1.1, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0,
                 30.0, 50.0, 100.0,
             ],
-            abandoned: Some(AbandonedRule::default()),
+            abandoned: AbandonedRule::default(),
         }
     }
 }
@@ -173,9 +172,7 @@ impl Judge {
     /// The same with a share from 0 to 1 that need not be whole hundredths of a percent.
     pub(super) fn fold_at(&self, evidence: &mut Evidence, counts: WindowCounts, share: f64) {
         self.fold_metric(Metric::Errors, &mut evidence.errors, &counts, share);
-        if self.abandoned.is_some() {
-            self.fold_metric(Metric::Abandoned, &mut evidence.abandoned, &counts.left(), share);
-        }
+        self.fold_metric(Metric::Abandoned, &mut evidence.abandoned, &counts.left(), share);
     }
 
     fn fold_metric(&self, metric: Metric, account: &mut Account, counts: &WindowCounts, share: f64) {
@@ -263,10 +260,9 @@ impl Judge {
 
     /// A metric's part of alpha. The parts add up to 1, so that a false alarm on any has at most the chance alpha.
     pub(super) fn part(&self, metric: Metric) -> f64 {
-        let part = self.abandoned.map_or(0.0, |rule| rule.part);
         match metric {
-            Metric::Errors => 1.0 - part,
-            Metric::Abandoned => part,
+            Metric::Errors => 1.0 - self.abandoned.part,
+            Metric::Abandoned => self.abandoned.part,
         }
     }
 
@@ -275,7 +271,7 @@ impl Judge {
         let Form::Absolute { objective, .. } = self.form else { return None };
         Some(match metric {
             Metric::Errors => objective,
-            Metric::Abandoned => objective.max(self.abandoned.map_or(0.0, |rule| rule.objective)),
+            Metric::Abandoned => objective.max(self.abandoned.objective),
         })
     }
 

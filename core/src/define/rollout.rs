@@ -138,7 +138,8 @@ impl Rollout {
         self.set(|spec| spec.promote = Some(PromoteSpec::Manual))
     }
 
-    /// How long the old version is kept running after promotion; `30s` by default.
+    /// How long the old version is kept running after promotion; `30s` by default. Until then a new version that
+    /// crashes again and again, or that the blackout guard finds dead, still goes back by itself.
     #[must_use]
     pub fn keep_old(self, span: impl Into<SpanText>) -> Rollout {
         self.set(|spec| spec.keep_old = Some(span.into()))

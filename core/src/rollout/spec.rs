@@ -28,7 +28,8 @@ pub struct RolloutSpec {
     /// Whether somebody must promote before the new version gets all traffic; `auto` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<PromoteSpec>,
-    /// How long the old version is kept running after promotion; `30s` by default.
+    /// How long the old version is kept running after promotion; `30s` by default. Until then a new version that
+    /// crashes again and again, or that the blackout guard finds dead, still goes back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_old: Option<SpanText>,
     /// How many former versions can be reverted to; 2 by default.

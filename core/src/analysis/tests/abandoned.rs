@@ -110,20 +110,3 @@ fn what_is_short_of_the_bound_is_told_beside_the_errors() {
     );
     assert_eq!((why.verdict.as_str(), why.metric), ("undecided", Metric::Errors));
 }
-
-/// A judge as the first version stored it: no part of alpha goes to a metric that it did not know.
-#[test]
-fn a_rollout_that_began_before_folds_as_it_did() {
-    let mut stored = serde_json::to_value(Judge::default()).unwrap();
-    stored.as_object_mut().unwrap().remove("abandoned");
-    stored["version"] = 1.into();
-    let judge: Judge = serde_json::from_value(stored).unwrap();
-    judge.supported().unwrap();
-    assert!((judge.log_bound() - libm::log(100.0)).abs() < 1e-12);
-    let window = r#"{"canary":{"requests":69,"errors":0},"stable":{"requests":900,"errors":0},"share":1000}"#;
-    let window: WindowCounts = serde_json::from_str(window).unwrap();
-    assert_eq!(window, counts((69, 0, 0), (900, 0, 0), 1_000));
-    let evidence = folded(&judge, vec![counts((69, 0, 31), (900, 0, 0), 1_000); 50]);
-    assert_eq!((judge.condemns(&evidence), evidence.log_harm()), (None, 0.0));
-    assert!(judge.explain(&evidence, &SIDES).sentence.ends_with("evidence 1 of 100 (alpha 1 %)"));
-}

@@ -13,7 +13,7 @@ impl Draft<'_> {
         let mut ordered: Vec<&Window> = windows.iter().collect();
         ordered.sort_by_key(|window| window.number);
         for window in ordered {
-            let new = self.state.judged.is_none_or(|judged| window.number > judged);
+            let new = self.state.judged.is_none_or(|judged| window.number > judged) && self.state.judge().is_some();
             let Some(counts) = self.counts(window).filter(|_| new) else { continue };
             let number = window.number;
             if counts.canary.routed() == 0 {
@@ -31,7 +31,7 @@ impl Draft<'_> {
 
     /// Holds the last readings against the blackout rule.
     pub(super) fn readings(&mut self, readings: &[Window]) {
-        let Some(mut guard) = self.state.judge().and_then(Blackout::of) else { return };
+        let Some(mut guard) = self.state.guard().and_then(Blackout::of) else { return };
         for reading in readings {
             let Some(counts) = self.counts(reading).filter(|_| !self.is_biased(reading)) else { continue };
             if let Some(alarm) = guard.fold(counts) {
@@ -149,9 +149,7 @@ impl Draft<'_> {
     fn counts(&self, window: &Window) -> Option<WindowCounts> {
         let start = self.state.start.as_ref()?;
         let former = self.state.former()?;
-        let judge = self.state.judge()?;
         let counts = WindowCounts::of(window, self.state.version(), former);
-        let counts = if judge.abandoned.is_some() { counts } else { counts.without_abandoned() };
         (window.epoch > start.epoch && counts.share > 0).then_some(counts)
     }
 

@@ -139,8 +139,13 @@ impl RolloutState {
 
     /// The judge, while it has a say: from the start until promotion.
     pub(super) fn judge(&self) -> Option<&Judge> {
-        let judging = !self.back && !self.is_promoted() && self.finished.is_none() && self.former().is_some();
-        self.start.as_ref().filter(|_| judging).and_then(|start| start.terms.judge.as_ref())
+        self.guard().filter(|_| !self.is_promoted())
+    }
+
+    /// The judge as long as its blackout guard watches: until the old version begins to go.
+    pub(super) fn guard(&self) -> Option<&Judge> {
+        let guarding = !self.back && !self.is_retiring() && self.finished.is_none() && self.former().is_some();
+        self.start.as_ref().filter(|_| guarding).and_then(|start| start.terms.judge.as_ref())
     }
 
     /// Whether what was asked last is what the world last showed. Where nothing is to be served, it does not matter

@@ -95,6 +95,30 @@ fn a_release_that_fails_altogether_goes_back_within_seconds() {
 }
 
 #[test]
+fn a_release_that_fails_altogether_after_its_promotion_goes_back_while_the_old_one_runs() {
+    for strategy in [
+        StrategySpec::Canary { steps: vec![50.0], bake: "30s".into() },
+        StrategySpec::BlueGreen { bake: Some("30s".into()) },
+    ] {
+        let mut driver = Driver::new(world(&[])).with_stable("v1");
+        let before = driver.service.clone();
+        let mut asked = judged(spec(strategy));
+        asked.keep_old = Some("5m".into());
+        driver.ship(asked, "v2");
+        driver.promotes = true;
+        driver.until(300, "promotion", |d| d.service.stable.as_deref() == Some("v2"));
+        driver.world.natures.insert("v2".to_owned(), Nature { errors: 10_000, ..Nature::GOOD });
+        driver.until(8, "turned back", |d| d.state.back);
+        assert_eq!(driver.run(60), Outcome::RolledBack);
+        let reason = driver.reason();
+        assert!(reason.starts_with("v2 rolled back at 100 %: ") && reason.contains("2 readings running"), "{reason}");
+        let after = &driver.service;
+        assert_eq!((&after.stable, &after.kept, &after.weights), (&before.stable, &before.kept, &before.weights));
+        assert_eq!(after.sizes, before.sizes);
+    }
+}
+
+#[test]
 fn a_release_that_hangs_until_its_clients_leave_goes_back_without_one_error() {
     for (hangs, why) in [
         (3_000, "the sequential judge condemned its requests that clients left before an answer: "),

@@ -14,6 +14,7 @@ mod program;
 mod world;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use args::Args;
 use phases::Demo;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Try<()> {
+    let began = Instant::now();
     let mut demo = Demo::new(args)?;
     let shown = tokio::select! {
         shown = demo.show() => shown,
@@ -74,7 +76,7 @@ async fn run(args: &Args) -> Try<()> {
     let result = shown?;
     ended?;
     demo.check_gone().await?;
-    say(&phases::summary(&result));
+    say(&phases::summary(&result, began.elapsed()));
     if args.json {
         say(&result.to_string());
     }

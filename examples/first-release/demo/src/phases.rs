@@ -41,7 +41,7 @@ impl Demo {
     pub(crate) async fn show(&mut self) -> Try<Value> {
         title("v1: the first release");
         promoted(&self.program.run("v1").await?, "v1")?;
-        world::served_by(&self.program, "v1").await?;
+        world::served_by(&self.program, "v1")?;
 
         let load = std::env::current_exe()?.with_file_name("load");
         self.load = Some(Load::start(&load, &self.program.listen, &self.program.folder).await?);
@@ -57,7 +57,7 @@ impl Demo {
         let ended = self.program.run("v2").await?;
         promoted(&ended, "v2")?;
         definition::check(&self.program, "v2")?;
-        world::served_by(&self.program, "v2").await?;
+        self.served_by("v2").await?;
         let after = self.load()?.settled().await?;
         none_lost(&before, &after)?;
         let (requests, failed) = (after.requests() - before.requests(), after.failed() - before.failed());
@@ -89,7 +89,7 @@ impl Demo {
         expect(reason.contains("judge") && reason.contains("evidence"), || {
             format!("the reason names no judge and evidence: {reason:?}")
         })?;
-        world::served_by(&self.program, "v2").await?;
+        self.served_by("v2").await?;
         let after = self.load()?.settled().await?;
         let failed = after.failed() - before.failed();
         let of_v3 = after.failed_of("v3") - before.failed_of("v3");
@@ -112,11 +112,19 @@ impl Demo {
             .await?
             .ok_or_else(|| Failure(format!("it ended before it could be killed (seed {})", self.seed)))?;
         say(&format!("*** killed {} s after the first traffic (seed {}); started again:", tenths(instant), self.seed));
+        let (killed, held) = (self.load()?.counts()?, world::processes(&self.program));
+        let alone = self.load()?.settled().await?;
+        expect(alone.of("v4") > killed.of("v4"), || "v4 answers nobody while no program runs".to_owned())?;
         let ended = self.program.start("v4")?.after(shown).end().await?;
         promoted(&ended, "v4")?;
-        let resumed = ended.shown.iter().any(|line| line.contains("resumed"));
-        expect(resumed, || "it did not go on where it was".to_owned())?;
-        world::served_by(&self.program, "v4").await?;
+        self.served_by("v4").await?;
+        // A rollout begun anew would have started v4 anew.
+        let now = world::processes(&self.program);
+        let resumed = match (&held, &now) {
+            (Some(held), Some(now)) => held.get("v4").is_some_and(|pids| pids.is_subset(&now["v4"])),
+            _ => true,
+        };
+        expect(resumed, || format!("it did not go on where it was: processes {held:?}, then {now:?}"))?;
         let after = self.load()?.settled().await?;
         none_lost(&before, &after)?;
         let mut begun = BTreeMap::new();
@@ -126,6 +134,15 @@ impl Demo {
         let twice: Vec<&String> = begun.iter().filter(|(_, times)| **times > 1).map(|(note, _)| note).collect();
         expect(twice.is_empty() && begun.len() == 6, || format!("steps did not run once each: {begun:?}"))?;
         Ok(json!({ "resumed": resumed, "steps_run_twice": twice, "failed": after.failed() - before.failed() }))
+    }
+
+    /// Checks that the shop has four processes of this version and no other, and that all answers come from it.
+    async fn served_by(&mut self, version: &str) -> Try<()> {
+        world::served_by(&self.program, version)?;
+        let before = self.load()?.settled().await?;
+        let after = self.load()?.settled().await?;
+        let (all, of) = (after.requests() - before.requests(), after.of(version) - before.of(version));
+        expect(all > 0 && of == all, || format!("{of} of {all} answers come from {version}"))
     }
 
     fn load(&mut self) -> Try<&mut Load> {
@@ -163,20 +180,22 @@ fn tenths(time: Duration) -> f64 {
     time.as_millis().div_ceil(100) as f64 / 10.0
 }
 
-/// The result in words.
-pub(crate) fn summary(result: &Value) -> String {
+/// The result in words, and how long all of it took.
+pub(crate) fn summary(result: &Value, took: Duration) -> String {
     let (good, bad, crash) = (&result["good"], &result["bad"], &result["crash"]);
     format!(
         "\n=== counted by the load generator and by what the steps wrote\n\
          v2 promoted after {} s: {} requests, {} failed\n\
          v3 rolled back {} s after its first answer: {} of {} requests failed\n\
-         v4 killed, resumed and promoted: {} requests failed, no step ran twice",
+         v4 killed, resumed and promoted: {} requests failed, no step ran twice\n\
+         all of it took {} s",
         good["seconds"],
         good["requests"],
         good["failed"],
         bad["seconds_to_decision"],
         bad["failed"],
         bad["requests"],
-        crash["failed"]
+        crash["failed"],
+        took.as_secs()
     )
 }

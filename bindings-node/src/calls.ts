@@ -101,8 +101,9 @@ function failure(thrown: unknown): object {
     detail = String(again)
   }
   return {
-    message: message.slice(0, MAX_DETAIL),
-    detail: detail.length > MAX_DETAIL ? `${detail.slice(0, MAX_DETAIL)}…` : detail,
+    // What is cut through, or was no Unicode before, can't be stored.
+    message: message.slice(0, MAX_DETAIL).toWellFormed(),
+    detail: (detail.length > MAX_DETAIL ? `${detail.slice(0, MAX_DETAIL)}…` : detail).toWellFormed(),
     bad_value: thrown instanceof ValueError,
     permanent: thrown instanceof PermanentError,
   }

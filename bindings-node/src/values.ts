@@ -28,8 +28,8 @@ export type Returned<T> = unknown extends T ? T : T extends void | undefined ? n
 
 /**
  * A value as JSON text. What JSON would silently change is refused with its place: NaN and infinities, integers past
- * 2^53 - 1, `undefined`, functions and symbols within, bigints, and objects that JSON shows as empty. A value that is
- * `undefined` itself is `null`.
+ * 2^53 - 1, text that is not Unicode, `undefined`, functions and symbols within, bigints, and objects that JSON shows
+ * as empty. A value that is `undefined` itself is `null`.
  *
  * @throws ValueError
  */
@@ -44,6 +44,10 @@ function plain(value: unknown, what: string, at: string, key: string, depth: num
   const refuse = (why: string): ValueError => new ValueError(`${what} ${why}${at === '' ? '' : `, at ${at}`}`)
   switch (typeof value) {
     case 'string':
+      if (!value.isWellFormed()) {
+        throw refuse(`holds text that is not Unicode: ${JSON.stringify(value.slice(0, 100))}`)
+      }
+      return value
     case 'boolean':
       return value
     case 'number':
@@ -85,6 +89,9 @@ function plain(value: unknown, what: string, at: string, key: string, depth: num
   }
   const fields: Record<string, unknown> = Object.create(null) as Record<string, unknown>
   for (const [name, field] of Object.entries(value)) {
+    if (!name.isWellFormed()) {
+      throw refuse(`has a field whose name is not Unicode: ${JSON.stringify(name)}`)
+    }
     fields[name] = inner(field, name)
   }
   return fields

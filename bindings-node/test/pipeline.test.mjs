@@ -40,6 +40,8 @@ test('what JSON would change fails the step that returned it, with its place', a
     promise: [{ p: Promise.resolve(1) }, /promise .*await.*, at \/p/],
     bytes: [new Uint8Array(2), /bytes/],
     loop: [loop, /nested too deep, or holds itself/],
+    surrogate: [{ a: 'half \ud83d' }, /not Unicode: "half \\ud83d", at \/a/],
+    field: [{ a: { '\udc00': 1 } }, /name is not Unicode: "\\udc00", at \/a/],
   }
   const p = new Pipeline('p')
   for (const [name, [value]] of Object.entries(cases)) {
@@ -73,6 +75,12 @@ test('an exception fails its step, with its stack, and nothing else', async (t) 
     await sleep(1)
     throw new TypeError('later')
   })
+  p.step('surrogate', () => {
+    throw new Error('half \ud83d')
+  })
+  p.step('long', () => {
+    throw new Error(`${'x'.repeat(16_376)}😀`)
+  })
   p.step('text', () => {
     throw 'just a text'
   })
@@ -97,6 +105,9 @@ test('an exception fails its step, with its stack, and nothing else', async (t) 
   assert.match(steps.sync.detail, /thrower .*pipeline\.test\.mjs/)
   assert.match(steps.sync.detail, /no mouse/)
   assert.equal(steps.async.reason, 'TypeError: later')
+  assert.equal(steps.surrogate.reason, 'Error: half \ufffd')
+  assert.equal(steps.long.status, 'failed')
+  assert.match(steps.long.reason, /^Error: x+/)
   assert.equal(steps.text.reason, "threw 'just a text'")
   assert.equal(steps.getter.reason, 'Error: in a getter')
   assert.equal(steps.cruel.status, 'failed')

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tidegate::pipeline::{Cause, StepError};
 use tidegate::{Context, Function};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::attach::attach;
 
@@ -116,9 +117,8 @@ impl Caller {
             open.calls.insert(id, UnderWay { answer: Some(send), context });
             id
         };
-        let given_up = GivenUp { caller: self, id };
         let (call, open) = (Arc::clone(&self.call), Arc::clone(&self.open));
-        tokio::task::spawn_blocking(move || {
+        let begun = tokio::task::spawn_blocking(move || {
             // An interpreter that ends runs nothing more: the attempt is cut off, and goes on another time.
             let begun = attach(|py| {
                 let begun = call.bind(py).call1((id, function.bind(py), payload));
@@ -128,27 +128,15 @@ impl Caller {
                 finish(&open, id, Err(StepError::new(Cause::Exception, message)));
             }
         });
+        let mut given_up = GivenUp { caller: self, id, begun: Some(begun) };
         let lost = |_| Err(StepError::new(Cause::Lost, "the call was given up"));
         tokio::select! {
             biased;
             answer = &mut answer => return answer.unwrap_or_else(lost),
             () = stopped => {}
         }
-        self.stop(id);
-        let answer = answer.await.unwrap_or_else(lost);
-        drop(given_up);
-        answer
-    }
-
-    fn stop(&self, id: u64) {
-        let stop = Arc::clone(&self.stop);
-        tokio::task::spawn_blocking(move || {
-            let _ = attach(|py| {
-                if let Err(error) = stop.bind(py).call1((id,)) {
-                    error.write_unraisable(py, None);
-                }
-            });
-        });
+        given_up.stop();
+        answer.await.unwrap_or_else(lost)
     }
 }
 
@@ -156,6 +144,28 @@ impl Caller {
 struct GivenUp<'a> {
     caller: &'a Caller,
     id: u64,
+    /// Ends once Python knows of the call; `None` once it was asked to end.
+    begun: Option<JoinHandle<()>>,
+}
+
+impl GivenUp<'_> {
+    /// Asks the call to end, once.
+    fn stop(&mut self) {
+        let (Some(begun), id) = (self.begun.take(), self.id) else { return };
+        let stop = Arc::clone(&self.caller.stop);
+        tokio::spawn(async move {
+            // Python would not know whom to stop before. An interpreter that ends stops its calls itself.
+            let _ = begun.await;
+            let stopped = tokio::task::spawn_blocking(move || {
+                attach(|py| {
+                    if let Err(error) = stop.bind(py).call1((id,)) {
+                        error.write_unraisable(py, None);
+                    }
+                })
+            });
+            let _ = stopped.await;
+        });
+    }
 }
 
 impl Drop for GivenUp<'_> {
@@ -168,7 +178,7 @@ impl Drop for GivenUp<'_> {
         drop(open);
         // Without a runtime the engine is closed, and Python ends its calls itself.
         if waited.is_some() && tokio::runtime::Handle::try_current().is_ok() {
-            self.caller.stop(self.id);
+            self.stop();
         }
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -111,6 +112,21 @@ async def test_a_timeout_cancels_an_async_step() -> None:
     async with tidegate.AsyncEngine("unused.db", durability="memory") as engine:
         outcome = await engine.run(pipeline)
     assert cancelled.is_set() and outcome.steps["slow"].status == "failed"
+
+
+async def test_a_step_can_be_stopped_before_its_loop_gets_to_it() -> None:
+    pipeline = tidegate.Pipeline("p")
+
+    @pipeline.step(timeout="500ms", retry=tidegate.Retry(attempts=2, initial="10ms"))
+    async def work(context: tidegate.Context) -> int:
+        return context.attempt
+
+    async with tidegate.AsyncEngine("unused.db", durability="memory") as engine:
+        run = await engine.start(pipeline)
+        # The loop is busy while the first attempt is begun and told to stop.
+        time.sleep(1)
+        outcome = await asyncio.wait_for(run.outcome(), PATIENCE)
+    assert outcome.ok().value(work) == 2
 
 
 async def test_a_cancellation_from_within_is_a_failure() -> None:

@@ -328,6 +328,15 @@ async fn rerun_failed_leaves_a_run_that_succeeded_as_it_is() {
     assert_eq!(std::fs::read_to_string(ran).unwrap(), "lint\ndeploy\n");
 }
 
+/// Panics when it is dropped, as when the function that holds it is given up.
+struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "fragile");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_begins_when_the_one_before_it_has_ended() {
     let (together, most) = (AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
@@ -343,6 +352,13 @@ async fn an_attempt_begins_when_the_one_before_it_has_ended() {
         Ok::<_, String>(context.attempt())
     });
     let deaf = deaf.timeout("2s").attempts(9);
+    let _ = p
+        .function("breaks", (), |_, ()| async {
+            let _guard = Fragile;
+            std::future::pending::<Result<(), String>>().await
+        })
+        .timeout("2s")
+        .allow_failure();
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(journal(dir.path())).await.unwrap();
     let run = engine.run(&p).start().await.unwrap();
@@ -351,7 +367,9 @@ async fn an_attempt_begins_when_the_one_before_it_has_ended() {
     while !events.next_batch(1).await.concat().contains(second) {}
     tokio::time::sleep(Duration::from_millis(300)).await;
     drop(go_on);
-    assert!(run.outcome().await.unwrap().value(&deaf).unwrap() > 1);
+    let outcome = run.outcome().await.unwrap();
+    assert!(outcome.value(&deaf).unwrap() > 1);
+    assert_eq!(outcome.steps["breaks"].status, StepStatus::Failed);
     assert_eq!(seen.load(SeqCst), 1, "attempts ran together");
     engine.close().await.unwrap();
 }

@@ -137,6 +137,7 @@ class _Call:
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
         self.task: asyncio.Task[None] | None = None
+        self._begun = False
 
     def start(self) -> None:
         if self._loop is not None:
@@ -165,9 +166,12 @@ class _Call:
     def _spawn(self) -> None:
         assert self._loop is not None
         self.task = self._loop.create_task(self._main(), context=self._context)
+        # Also when the loop's end cancels it before it has begun.
+        self.task.add_done_callback(lambda _: self._bridge.drop(self._number))
 
     def _cancel(self) -> None:
-        if self.task is not None:
+        # A task that is cancelled before its first step answers nothing: one that has not begun looks itself.
+        if self.task is not None and self._begun:
             self.task.cancel()
 
     def _thread(self) -> None:
@@ -190,8 +194,8 @@ class _Call:
 
         async def main() -> None:
             self.task = asyncio.current_task()
-            if self._stop.is_set():
-                self._cancel()
+            if self._stop.is_set() and self.task is not None:
+                self.task.cancel()
             await work
 
         try:
@@ -202,11 +206,15 @@ class _Call:
             # What the work raised is answered already; this is the loop's own trouble.
             self._fail(error)
 
-    async def _main(self, awaited: Any = None) -> None:
+    async def _main(self, value: Any = None) -> None:
         import asyncio
 
+        self._begun = True
         try:
-            value = self._target.invoke(self._payload, self._stop) if awaited is None else awaited
+            if value is None:
+                if self._stop.is_set():
+                    raise asyncio.CancelledError("stopped before it began")
+                value = self._target.invoke(self._payload, self._stop)
             if inspect.isawaitable(value):
                 value = await value
             self._finish(self._target.result(value))

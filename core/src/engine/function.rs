@@ -43,8 +43,15 @@ fn goes_on(running: &mut Running) -> bool {
 
 impl Workshop {
     /// Calls a function. One that does not heed its stop is given up after the step's grace; the next attempt begins
-    /// only once it has ended.
+    /// only once it has ended. A panic is a failure, also that of a destructor, when what is given up is dropped.
     pub(super) async fn function(&self, start: &StartStep, name: &str, stop: watch::Receiver<bool>) -> StepOutcome {
+        AssertUnwindSafe(self.call(start, name, stop)).catch_unwind().await.unwrap_or_else(|panic| {
+            let error = StepError::new(Cause::Exception, format!("panicked: {}", panic_text(panic.as_ref())));
+            StepOutcome::Failed { error, retry_in: None }
+        })
+    }
+
+    async fn call(&self, start: &StartStep, name: &str, stop: watch::Receiver<bool>) -> StepOutcome {
         let failed = |error| StepOutcome::Failed { error, retry_in: None };
         let Some(function) = self.functions.get(name) else {
             let message = format!("no function is registered under the name {name:?}");
@@ -70,7 +77,7 @@ impl Workshop {
         };
         let done = tokio::select! {
             biased;
-            done = AssertUnwindSafe(call).catch_unwind() => Some(done),
+            done = call => Some(done),
             () = too_late => None,
         };
         match done {
@@ -80,12 +87,9 @@ impl Workshop {
                 }
                 StepOutcome::Stopped
             }
-            Some(Ok(Ok(_))) if *stop.borrow() => StepOutcome::Stopped,
-            Some(Ok(Ok(value))) => StepOutcome::Succeeded { value },
-            Some(Ok(Err(error))) => failed(error),
-            Some(Err(panic)) => {
-                failed(StepError::new(Cause::Exception, format!("panicked: {}", panic_text(panic.as_ref()))))
-            }
+            Some(Ok(_)) if *stop.borrow() => StepOutcome::Stopped,
+            Some(Ok(value)) => StepOutcome::Succeeded { value },
+            Some(Err(error)) => failed(error),
         }
     }
 }

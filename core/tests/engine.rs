@@ -328,6 +328,37 @@ async fn rerun_failed_leaves_a_run_that_succeeded_as_it_is() {
     assert_eq!(std::fs::read_to_string(ran).unwrap(), "lint\ndeploy\n");
 }
 
+/// A slow observer is shown what a fast one is, in the same order.
+#[tokio::test]
+async fn output_is_shown_between_the_events_between_which_it_came() {
+    let mut p = Pipeline::new("p");
+    let first = p.shell("first", "sleep 0.3; echo one; echo two");
+    let _ = p.shell("second", "echo three").after(&first);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(journal(dir.path())).await.unwrap();
+    let run = engine.run(&p).start().await.unwrap();
+    let observers = [1, 2, 3, usize::MAX].map(|most| (most, run.events()));
+    run.outcome().await.unwrap();
+    for (most, mut events) in observers {
+        let mut told = Vec::new();
+        loop {
+            let batch = events.next_batch(most).await;
+            assert!(batch.len() <= most);
+            if batch.is_empty() {
+                break;
+            }
+            told.extend(batch.iter().map(|event| {
+                let event: serde_json::Value = serde_json::from_str(event).unwrap();
+                event.get("line").unwrap_or(&event["kind"]).as_str().unwrap().to_owned()
+            }));
+        }
+        let first = ["run_started", "step_started", "one", "two", "step_finished"];
+        let second = ["step_started", "three", "step_finished", "run_finished"];
+        assert_eq!(told, [first.as_slice(), &second].concat());
+    }
+    engine.close().await.unwrap();
+}
+
 /// Panics when it is dropped, as when the function that holds it is given up.
 struct Fragile;
 

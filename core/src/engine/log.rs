@@ -49,13 +49,16 @@ impl OutputEvent {
 /// One thing that an observer is shown: a JSON object as text.
 pub type EventText = Arc<str>;
 
+/// What is shown of output, and how many durable events there were when it came: it belongs behind them.
+type OutputText = (usize, EventText);
+
 /// The events of one run while this process drives it.
 #[derive(Debug)]
 pub(crate) struct RunLog {
     events: Mutex<Vec<EventText>>,
     /// How many events there are; observers wait on it.
     count: watch::Sender<usize>,
-    output: broadcast::Sender<EventText>,
+    output: broadcast::Sender<OutputText>,
     outcome: watch::Sender<Option<Result<Arc<Outcome>>>>,
 }
 
@@ -82,8 +85,9 @@ impl RunLog {
         if self.output.receiver_count() > 0 {
             let StepLine { step, attempt, stream, text: line } = line;
             let event = OutputEvent::Output { step, attempt, stream, line };
+            let after = *self.count.borrow();
             // Nobody may be listening any more; that is no fault.
-            let _ = self.output.send(event.text());
+            let _ = self.output.send((after, event.text()));
         }
     }
 
@@ -111,14 +115,16 @@ impl RunLog {
 }
 
 /// The events of a run, one JSON object each: durable ones with `seq` and `at`, in order, none lost; and lines of
-/// output (`"kind":"output"`) while they come, of which a slow reader may miss some and is told how many
-/// (`"kind":"output_missed"`).
+/// output (`"kind":"output"`), each between the events between which it came, of which a slow reader may miss some and is
+/// told how many (`"kind":"output_missed"`).
 #[derive(Debug)]
 pub struct Events {
     log: Arc<RunLog>,
     seen: usize,
     count: watch::Receiver<usize>,
-    output: broadcast::Receiver<EventText>,
+    output: broadcast::Receiver<OutputText>,
+    /// Output that was taken and is not shown yet.
+    taken: Option<OutputText>,
     outcome: watch::Receiver<Option<Result<Arc<Outcome>>>>,
 }
 
@@ -128,6 +134,7 @@ impl Events {
             seen: 0,
             count: log.count.subscribe(),
             output: log.output.subscribe(),
+            taken: None,
             outcome: log.outcome.subscribe(),
             log,
         }
@@ -138,39 +145,50 @@ impl Events {
     pub async fn next_batch(&mut self, most: usize) -> Vec<EventText> {
         let most = most.max(1);
         loop {
-            let mut batch = self.durable(most);
-            while batch.len() < most {
-                match self.output.try_recv() {
-                    Ok(line) => batch.push(line),
-                    Err(broadcast::error::TryRecvError::Lagged(lines)) => batch.push(missed(lines)),
-                    Err(_) => break,
-                }
-            }
+            let batch = self.known(most);
             if !batch.is_empty() {
                 return batch;
             }
             let ended = self.outcome.borrow_and_update().is_some();
             if ended {
-                return self.durable(most);
+                return self.known(most);
             }
             let (count, outcome, output) = (&mut self.count, &mut self.outcome, &mut self.output);
             tokio::select! {
                 _ = count.changed() => {}
                 _ = outcome.changed() => {}
                 line = output.recv() => match line {
-                    Ok(line) => return vec![line],
-                    Err(broadcast::error::RecvError::Lagged(lines)) => return vec![missed(lines)],
+                    Ok(line) => self.taken = Some(line),
+                    Err(broadcast::error::RecvError::Lagged(lines)) => self.taken = Some((self.seen, missed(lines))),
                     Err(broadcast::error::RecvError::Closed) => return Vec::new(),
                 }
             }
         }
     }
 
-    fn durable(&mut self, most: usize) -> Vec<EventText> {
-        self.count.mark_unchanged();
-        let events = self.log.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch: Vec<EventText> = events.iter().skip(self.seen).take(most).cloned().collect();
-        self.seen += batch.len();
+    /// What can be shown at once, at most so much.
+    fn known(&mut self, most: usize) -> Vec<EventText> {
+        // Before output is looked at: what came before one of these events is there by now.
+        let count = *self.count.borrow_and_update();
+        let mut batch = Vec::new();
+        while batch.len() < most {
+            let output = self.taken.take().or_else(|| match self.output.try_recv() {
+                Ok(line) => Some(line),
+                Err(broadcast::error::TryRecvError::Lagged(lines)) => Some((self.seen, missed(lines))),
+                Err(_) => None,
+            });
+            let (until, line) = output.map_or((count, None), |(after, line)| (after, Some(line)));
+            let events = self.log.events.lock().unwrap_or_else(PoisonError::into_inner);
+            let to = until.min(self.seen.saturating_add(most - batch.len()));
+            batch.extend(events.get(self.seen..to).unwrap_or_default().iter().cloned());
+            drop(events);
+            self.seen = self.seen.max(to);
+            match line {
+                Some(line) if batch.len() < most => batch.push(line),
+                Some(line) => self.taken = Some((until, line)),
+                None => break,
+            }
+        }
         batch
     }
 }

@@ -63,7 +63,20 @@ export {
 export { blueGreen, canary, command, http, sequential, tcp } from './rollout.js'
 export { Run, type Saying, type StepAnswer } from './run.js'
 export { Secret, secret } from './secret.js'
-export type { Law, OnInconclusive, Release, State, Status, StepStatus, Verdict, When } from './spec.js'
+export type {
+  BlackoutSpec,
+  Form,
+  Jitter,
+  Law,
+  OnInconclusive,
+  PromoteSpec,
+  Release,
+  State,
+  Status,
+  StepStatus,
+  Verdict,
+  When,
+} from './spec.js'
 export {
   type CommandOptions,
   type Context,

@@ -1,0 +1,62 @@
+"""What is compared with what. Every contestant is a command that does the work once and prints what it took."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STEPS = 10_000
+COMMANDS = 500
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    command: list[str]
+    #: What its time over ours is to be at least.
+    goal: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    name: str
+    unit: str
+    ours: list[str]
+    peers: list[Peer] = field(default_factory=list)
+    #: What ours is to take at most, where the goal is a number of its own.
+    most: float | None = None
+
+
+def benches(target: Path, folder: Path) -> list[Bench]:
+    ours = str(target.absolute() / "release/bench")
+    peers = str(target.absolute() / "bench-peers/release/bench-peers")
+    build = [sys.executable, str(Path(__file__).parent.absolute() / "build_tools.py")]
+
+    def steps(shape: str) -> Bench:
+        return Bench(f"steps-memory/{shape}", "us a step", [ours, "steps", shape, str(STEPS)], [
+            Peer("tokio tasks", [peers, "tokio", shape, str(STEPS)], 0.2),
+            Peer("dagrs 0.9.0", [peers, "dagrs", shape, str(STEPS)], 3.0),
+        ])
+
+    def durable(count: int, runs: int) -> Bench:
+        floor = Peer("SQLite", [peers, "sqlite", str(count * min(runs, 5)), "2"], 0.8)
+        return Bench(f"steps-durable/{runs}", "us a step", [ours, "durable", str(count), str(runs)], [floor])
+
+    def commands(jobs: int) -> Bench:
+        work = [str(COMMANDS), str(jobs)]
+        return Bench(f"commands/{jobs}", "us a command", [ours, "commands", *work], [
+            Peer("posix_spawn", [peers, "posix-spawn", *work], 1 / 1.15),
+            Peer("make", [*build, "make", *work], 1.0),
+            Peer("ninja", [*build, "ninja", *work], 1.8),
+        ])
+
+    return [
+        *(steps(shape) for shape in ("chain", "fan", "layers")),
+        *(durable(count, runs) for count, runs in ((1_000, 1), (200, 16), (100, 64))),
+        *(commands(jobs) for jobs in (1, 2)),
+        Bench("resume/10000", "ms", [ours, "resume", "10000"], most=100.0),
+        Bench("plan/100000", "s", [ours, "plan", "100000"], most=0.5),
+        Bench("judge/window", "us a window", [ours, "judge-window"], most=1.0),
+        Bench("judge/day", "ms", [ours, "judge-day"], most=100.0),
+    ]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use tokio::time::Instant;
+
 use crate::error::{Error, Kind, Result};
 use crate::time::Span;
 
@@ -86,12 +88,13 @@ impl Command {
             );
         }
         reap::reap_strays();
+        let since = Instant::now();
         let child = self.prepare().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
             let path = self.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH"));
             explain(program, self.dir.as_deref(), path, error)
         })?;
         let started = table::entry(child.id());
-        Running::adopt(child, started, self)
+        Running::adopt(child, since, started, self)
     }
 
     /// What the standard library is to start, but for where its output goes. An empty command can't be started.

@@ -1,5 +1,8 @@
 //! Which process it is: numbers alone are used again.
 
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 /// A process as it can be known again after a crash of ours, and after a reboot as not being it.
@@ -37,7 +40,13 @@ fn started(pid: u32) -> Option<u64> {
 
 #[cfg(target_os = "linux")]
 fn boot() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+    // It stays as long as we do.
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT.get() {
+        return Some(known.clone());
+    }
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(BOOT.get_or_init(|| id.trim().to_owned()).clone())
 }
 
 #[cfg(not(target_os = "linux"))]

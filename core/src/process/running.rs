@@ -15,8 +15,8 @@ use super::identity::Identity;
 use super::mark::Mark;
 use super::output::{Line, Output};
 use super::reap::{self, Watch};
-use super::sweep::sweep;
-use super::table;
+use super::sweep::sweep_since;
+use super::table::{self, Since};
 
 /// How long output is awaited after the leader's end while others hold its pipes.
 const LINGER: Duration = Duration::from_millis(500);
@@ -66,6 +66,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Running {
     leader: Pid,
+    since: Since,
     identity: Option<Identity>,
     watch: Watch,
     output: Output,
@@ -83,6 +84,7 @@ pub struct Running {
 impl Running {
     pub(super) fn adopt(
         mut child: std::process::Child,
+        since: Instant,
         started: Option<table::Entry>,
         command: &Command,
     ) -> Result<Running> {
@@ -99,6 +101,7 @@ impl Running {
         };
         let running = Running {
             leader,
+            since: Since::child(number, since.into_std()),
             // A process that has ended by now still has its start time.
             identity: Identity::of(number)
                 .or_else(|| Some(Identity { pid: number, started: started?.started, boot: Identity::own()?.boot })),
@@ -241,7 +244,9 @@ impl Running {
                     let late = self.deadline.is_none_or(|deadline| deadline <= Instant::now());
                     // Reaped by somebody else: the group's number may by now be a stranger's.
                     let lost = self.exit == Some(Exit::Lost);
-                    let empty = lost || self.group_is_empty();
+                    // While the leader's number is held: most commands start nothing, and the table is long.
+                    let alone = !lost && self.since.nothing();
+                    let empty = lost || alone || self.group_is_empty();
                     if !empty && !late && (self.asked || !self.output.ended()) {
                         tokio::select! {
                             biased;
@@ -254,12 +259,13 @@ impl Running {
                         self.killed |= !empty;
                         self.signal(Signal::KILL);
                         reap::reap(self.leader);
-                        self.phase = Phase::Reaped;
+                        self.phase = if alone { Phase::Draining } else { Phase::Reaped };
                     }
                 }
                 Phase::Reaped => {
                     if let Some(mark) = self.mark.clone() {
-                        let swept = sweep(move |found| *found == mark, Span::from(self.grace)).await;
+                        let grace = Span::from(self.grace);
+                        let swept = sweep_since(self.since, move |found| *found == mark, grace).await;
                         self.killed |= swept.iter().any(|swept| swept.killed);
                     }
                     self.deadline = None;
@@ -297,7 +303,7 @@ impl Running {
 
     /// Whether no process of the group but the leader lives. Without a table of processes: when the leader is dead.
     fn group_is_empty(&self) -> bool {
-        !cfg!(target_os = "linux") || table::group(self.pid()).iter().all(|entry| entry.pid == self.pid())
+        !cfg!(target_os = "linux") || !table::others_in_group(self.since)
     }
 
     /// Signals the group; only before the leader is reaped.

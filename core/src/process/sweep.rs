@@ -8,12 +8,15 @@ use crate::time::Span;
 
 use super::identity::Identity;
 use super::mark::Mark;
-use super::table;
+use super::table::{self, Since};
 
 /// Looks at the table in a row that find nobody before we believe it: a process that forks is in neither of two looks.
 const LOOKS: u32 = 2;
 /// The most rounds; what forks faster than it is killed is reported as surviving.
 const ROUNDS: u32 = 50;
+
+/// So many processes are looked at without a thread of its own.
+const FEW: usize = 32;
 
 /// A process that was ended, or would not end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +39,35 @@ pub struct Swept {
 /// A process is signalled through a descriptor of its own, after its start time and its mark were read again through
 /// it, so that a number that was used again hits nobody else.
 pub async fn sweep(wanted: impl Fn(&Mark) -> bool + Send + 'static, grace: Span) -> Vec<Swept> {
-    tokio::task::spawn_blocking(move || sweep_blocking(&wanted, grace.into())).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || sweep_blocking(&table::pids, &wanted, grace.into())).await.unwrap_or_default()
 }
 
-fn sweep_blocking(wanted: &dyn Fn(&Mark) -> bool, grace: Duration) -> Vec<Swept> {
+/// The same among what can have been started since a child of ours. When that is few, it is looked at at once: a thread
+/// for blocking work takes longer to wake than to look.
+pub(super) async fn sweep_since(
+    since: Since,
+    wanted: impl Fn(&Mark) -> bool + Send + 'static,
+    grace: Span,
+) -> Vec<Swept> {
+    let nobody = || {
+        let pids = since.pids();
+        pids.len() <= FEW && find(pids, &wanted, &[]).is_empty()
+    };
+    if (0..LOOKS).all(|_| nobody()) {
+        return Vec::new();
+    }
+    let pids = move || since.pids();
+    tokio::task::spawn_blocking(move || sweep_blocking(&pids, &wanted, grace.into())).await.unwrap_or_default()
+}
+
+fn sweep_blocking(pids: &dyn Fn() -> Vec<u32>, wanted: &dyn Fn(&Mark) -> bool, grace: Duration) -> Vec<Swept> {
     let spared = table::lineage();
     let mut all: Vec<Swept> = Vec::new();
     let (mut quiet, mut rounds) = (0, 0);
     let begun = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        let found = find(wanted, &spared);
+        let found = find(pids(), wanted, &spared);
         for swept in &mut all {
             swept.survived = found.iter().any(|(identity, ..)| *identity == swept.identity);
         }
@@ -82,9 +103,9 @@ fn sweep_blocking(wanted: &dyn Fn(&Mark) -> bool, grace: Duration) -> Vec<Swept>
 }
 
 /// The living processes of ours that carry a wanted mark.
-fn find(wanted: &dyn Fn(&Mark) -> bool, spared: &[u32]) -> Vec<(Identity, String, Mark)> {
+fn find(pids: Vec<u32>, wanted: &dyn Fn(&Mark) -> bool, spared: &[u32]) -> Vec<(Identity, String, Mark)> {
     let mut found = Vec::new();
-    for pid in table::pids().into_iter().filter(|pid| !spared.contains(pid) && is_ours(*pid)) {
+    for pid in pids.into_iter().filter(|pid| !spared.contains(pid) && is_ours(*pid)) {
         let marks = table::marks(pid);
         if let (true, Some(mark)) = (marks.iter().any(wanted), marks.last())
             && let (Some(identity), Some(entry)) = (Identity::of(pid), table::entry(pid))

@@ -1,5 +1,9 @@
 //! The table of processes: `/proc` on Linux (proc_pid_stat(5), proc_pid_environ(5)).
 
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::time::Instant;
+
 use super::mark::Mark;
 
 /// One process, as `/proc/<pid>/stat` has it.
@@ -51,9 +55,67 @@ pub(super) fn pids() -> Vec<u32> {
     folder.filter_map(|item| item.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The living processes of a group.
-pub(super) fn group(group: u32) -> Vec<Entry> {
-    pids().into_iter().filter_map(entry).filter(|entry| entry.group == group && entry.lives()).collect()
+/// The number that was given last to a process or thread in our namespace (proc_loadavg(5)). Numbers are given in turn:
+/// if it is that of a child that is not reaped yet, then nothing was started since that child. `None` where the file is
+/// another program's imitation, which may lag behind.
+fn last_given() -> Option<u32> {
+    let mut file = std::fs::File::open("/proc/loadavg").ok()?;
+    let own = std::fs::metadata("/proc/self").ok()?;
+    if file.metadata().ok()?.dev() != own.dev() {
+        return None;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    // Nobody has the number 0: gVisor says it where it doesn't know.
+    text.trim_end().rsplit_once(' ')?.1.parse().ok().filter(|last| *last != 0)
+}
+
+/// Since when a child of ours runs, by time and by number: what it starts gets a later one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    child: u32,
+    at: Instant,
+}
+
+/// How many microseconds the kernel takes at least to give a number: a tenth of what it does on its fastest machines.
+const GIVES: u128 = 1;
+
+impl Since {
+    /// Since this child, which was started after `at`.
+    pub(super) fn child(child: u32, at: Instant) -> Since {
+        Since { child, at }
+    }
+
+    /// Whether nothing at all was started since. Only to be asked before the child is reaped: its number is not given
+    /// again while it is held.
+    pub(super) fn nothing(&self) -> bool {
+        last_given() == Some(self.child)
+    }
+
+    /// All processes that can have been started since, and others where that can't be told.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let mut all = pids();
+        // After the listing: what is listed was given by then.
+        let last = last_given();
+        let most =
+            std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|most| most.trim().parse::<u32>().ok());
+        if let (Some(last), Some(most)) = (last, most)
+            && self.at.elapsed().as_micros() / GIVES < u128::from(most) / 2
+        {
+            all.retain(|pid| self.is_later(*pid, last));
+        }
+        all
+    }
+
+    /// Whether a number was given after the child's, up to the last one; they begin anew at the largest.
+    fn is_later(&self, pid: u32, last: u32) -> bool {
+        if self.child <= last { self.child < pid && pid <= last } else { self.child < pid || pid <= last }
+    }
+}
+
+/// Whether another process than the child lives in the child's group.
+pub(super) fn others_in_group(since: Since) -> bool {
+    since.pids().into_iter().filter_map(entry).any(|entry| entry.group == since.child && entry.lives())
 }
 
 /// The marks of a process; none when it has none or its environment is not ours to read.
@@ -91,6 +153,56 @@ mod tests {
         for broken in ["", "42", "42 (x", "42 (x) ", "42 (x) S 1", "x (y) S 1 1 1"] {
             assert_eq!(parse_stat(broken), None, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn numbers_begin_anew_at_the_largest() {
+        let since = Since::child(100, Instant::now());
+        let later = |last: u32| [1, 50, 99, 100, 101, 150, 4_000].map(|pid| since.is_later(pid, last));
+        assert_eq!(later(100), [false; 7]);
+        assert_eq!(later(150), [false, false, false, false, true, true, false]);
+        assert_eq!(later(50), [true, true, false, false, true, true, true]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_that_starts_another_is_never_taken_for_one_that_starts_nothing() {
+        let ended = |script: &str| {
+            let at = Instant::now();
+            let child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let since = Since::child(child.id(), at);
+            while entry(child.id()).unwrap().lives() {
+                std::thread::yield_now();
+            }
+            (child, since)
+        };
+        let mut alone = false;
+        for _ in 0..20 {
+            let (mut child, since) = ended("true & wait");
+            assert!(!since.nothing());
+            child.wait().unwrap();
+            // Others beside this test start processes too, but not always.
+            let (mut child, since) = ended(":");
+            alone |= since.nothing();
+            child.wait().unwrap();
+        }
+        assert!(alone, "it is never seen that nothing was started");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whoever_is_started_later_is_among_those_since() {
+        let at = Instant::now();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let since = Since::child(child.id(), at);
+        let mut later = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pids = since.pids();
+        for child in [&mut child, &mut later] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(pids.contains(&later.id()) && !pids.contains(&child.id()), "{pids:?}");
+        assert!(!pids.contains(&std::process::id()), "{pids:?}");
     }
 
     #[cfg(target_os = "linux")]

@@ -192,8 +192,10 @@ impl Driver {
     }
 
     fn forget_attempt(&mut self, run: &StreamId, step: &str, attempt: u32) {
-        if let Some(driven) = self.runs.get_mut(run) {
-            driven.attempts.retain(|name, known| name != step || known.attempt != attempt);
+        if let Some(driven) = self.runs.get_mut(run)
+            && driven.attempts.get(step).is_some_and(|known| known.attempt == attempt)
+        {
+            driven.attempts.remove(step);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::engine::outcome::Outcome;
 use crate::error::{Error, Fault, Kind, Result};
 use crate::journal::StreamId;
 use crate::kernel::{Command, no_run};
-use crate::pipeline::{ActionSpec, PipelineSpec, RunInput, RunStatus, params_hash};
+use crate::pipeline::{ActionSpec, Pipeline, PipelineSpec, RunInput, RunStatus, params_hash};
 use crate::time::Time;
 
 /// What is to be started.
@@ -38,7 +38,7 @@ pub(crate) struct Begun {
 
 impl Driver {
     pub(super) fn begin(&mut self, mut begin: Begin, now: Time) -> Result<Begun> {
-        begin.spec.check()?;
+        let definition = begin.spec.check()?;
         check_functions(&begin.spec, &begin.functions)?;
         self.secrets.check(&begin.spec, begin.key.as_deref(), &begin.params)?;
         begin.rerun_failed = begin.rerun_failed.map(|by| self.secrets.words(&by));
@@ -52,11 +52,11 @@ impl Driver {
         };
         match known {
             Some(run) => self.take_up(run, begin, now),
-            None => self.start(begin, now),
+            None => self.start(begin, definition, now),
         }
     }
 
-    fn start(&mut self, begin: Begin, now: Time) -> Result<Begun> {
+    fn start(&mut self, begin: Begin, definition: Pipeline, now: Time) -> Result<Begun> {
         if begin.rerun_failed.is_some() {
             return Err(Error::new(Kind::NotFound, "there is no such run to be run again")
                 .with("pipeline", &begin.spec.name)
@@ -68,7 +68,7 @@ impl Driver {
         let input = RunInput::Start {
             run: begin.id,
             key: begin.key,
-            definition: Box::new(begin.spec),
+            definition: Arc::new(definition),
             params: begin.params.clone(),
             seed: begin.seed,
             cores: begin.cores,

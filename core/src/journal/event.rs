@@ -7,8 +7,9 @@ use crate::error::{Error, Fault, Kind, Result};
 use crate::journal::StreamId;
 use crate::time::Time;
 
-/// The longest body of an event, in bytes. A step's value is at most 1 MiB; the rest is for what wraps it.
-pub const MAX_BODY: usize = 4 << 20;
+/// The longest body of an event, in bytes: a definition of as many steps as there may be fits. A step's value is at most
+/// 1 MiB.
+pub const MAX_BODY: usize = 32 << 20;
 /// The most bytes of bodies that one append may carry.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 /// The most events and streams that one append may carry.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Fault, Result, pointer_part};
+use crate::error::{Error, Fault, pointer_part};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::spec::{ActionSpec, EnvValue, PipelineSpec, StepSpec};
@@ -44,12 +45,26 @@ pub struct Limits {
     pub grace: Span,
 }
 
+/// It is stored as what the user said.
+impl Serialize for Pipeline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.spec.serialize(serializer)
+    }
+}
+
+/// What was recorded was checked by the version that recorded it.
+impl<'de> Deserialize<'de> for Pipeline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pipeline, D::Error> {
+        Ok(Pipeline::index(PipelineSpec::deserialize(deserializer)?, &mut Vec::new()))
+    }
+}
+
 impl PipelineSpec {
     /// Checks the spec.
     ///
     /// # Errors
     /// [`crate::error::Kind::Invalid`] with every fault found (at most 100), each with its JSON pointer.
-    pub fn check(&self) -> Result<Pipeline> {
+    pub fn check(&self) -> crate::error::Result<Pipeline> {
         let mut faults = Vec::new();
         let pipeline = Pipeline::index(self.clone(), &mut faults);
         check_names(self, &mut faults);
@@ -66,9 +81,8 @@ impl PipelineSpec {
 }
 
 impl Pipeline {
-    /// A pipeline of a spec, whatever is wrong with it; what is wrong with its limits goes into `faults`. Replay uses
-    /// it: what was recorded was checked by the version that recorded it.
-    pub(super) fn index(spec: PipelineSpec, faults: &mut Vec<Fault>) -> Pipeline {
+    /// A pipeline of a spec, whatever is wrong with it; what is wrong with its limits goes into `faults`.
+    fn index(spec: PipelineSpec, faults: &mut Vec<Fault>) -> Pipeline {
         let limits = spec.steps.iter().enumerate().map(|(i, step)| limits(step, i, faults)).collect();
         let graph = Graph::new(&spec);
         // Structs are written in the order of their fields and maps are sorted, so equal specs give equal bytes.

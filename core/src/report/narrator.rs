@@ -48,7 +48,7 @@ impl Narrator {
         Some(match event {
             RunEvent::RunStarted { run, key, definition, .. } => {
                 let key = key.as_ref().map(|key| format!(" ({key})")).unwrap_or_default();
-                format!("{}{key}: run {run} starts", definition.name)
+                format!("{}{key}: run {run} starts", definition.spec().name)
             }
             RunEvent::RunResumed { ending: false, .. } => "resumed: it goes on where it was".to_owned(),
             RunEvent::RunResumed { ending: true, .. } => "taken up without its program, to be ended".to_owned(),

@@ -1,5 +1,7 @@
 //! Telling a story: time goes from one thing that happens to the next.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
@@ -132,7 +134,7 @@ impl<'a> Telling<'a> {
                 let input = RunInput::Start {
                     run: chapter.key.clone(),
                     key: Some(chapter.key.clone()),
-                    definition: Box::new(chapter.pipeline.clone()),
+                    definition: Arc::new(chapter.pipeline.check()?),
                     params: Value::Null,
                     seed: self.world.chance.fork("runs").0,
                     cores: 2,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::machine::Machine;
-use crate::pipeline::check::Pipeline;
 use crate::pipeline::machine::event::{Answer, Cause, CutOff, Event, StepError, StepResult, StopWhy};
 use crate::pipeline::machine::state::{Phase, Run, RunState, Step, meets};
 use crate::rollout::RolloutMachine;
@@ -83,7 +82,7 @@ fn started(event: &Event, at: Time) -> Option<Run> {
     let Event::RunStarted { run, key, definition, params, params_hash, seed, max_parallel, epoch, .. } = event else {
         return None;
     };
-    let pipeline = Arc::new(Pipeline::index((**definition).clone(), &mut Vec::new()));
+    let pipeline = Arc::clone(definition);
     let mut run = Run {
         id: run.clone(),
         key: key.clone(),

@@ -1,5 +1,7 @@
 //! What follows from an input.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
@@ -137,18 +139,17 @@ fn start(state: &RunState, input: &Input, now: Time) -> Result<(Vec<Event>, usiz
     if let Some(before) = state.run() {
         return Err(Error::new(Kind::Conflict, "the run has started already").with("run", &before.id));
     }
-    let pipeline = definition.check()?;
     check_value(params)
         .map_err(|error| Error::new(Kind::Invalid, "the params can't be stored").with("run", run).because(error))?;
     let event = Event::RunStarted {
         run: run.clone(),
         key: key.clone(),
-        definition_hash: pipeline.hash().to_owned(),
-        definition: definition.clone(),
+        definition_hash: definition.hash().to_owned(),
+        definition: Arc::clone(definition),
         params: params.clone(),
         params_hash: params_hash(params),
         seed: seed & ((1 << 53) - 1),
-        max_parallel: definition.max_parallel.unwrap_or(*cores).max(1),
+        max_parallel: definition.spec().max_parallel.unwrap_or(*cores).max(1),
         epoch: *epoch,
         flags: Vec::new(),
     };

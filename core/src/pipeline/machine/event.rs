@@ -1,11 +1,13 @@
 //! What a run remembers: its events, as they are stored.
 
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::pipeline::check::Pipeline;
 use crate::pipeline::spec::{PipelineSpec, When};
 use crate::rollout::RolloutEvent;
 use crate::service;
@@ -23,7 +25,8 @@ pub enum Event {
         /// The key under which it was started, if any.
         key: Option<String>,
         /// The pipeline as the user defined it.
-        definition: Box<PipelineSpec>,
+        #[schemars(with = "PipelineSpec")]
+        definition: Arc<Pipeline>,
         /// SHA-256 of the definition, in hexadecimal.
         definition_hash: String,
         /// What the run was given.

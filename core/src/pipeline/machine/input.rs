@@ -1,7 +1,10 @@
 //! What a run is told, and what it asks of the world.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use crate::pipeline::check::Pipeline;
 use crate::pipeline::machine::event::{Answer, StepError, StopWhy};
 use crate::pipeline::spec::{ActionSpec, PipelineSpec};
 use crate::rollout::{RolloutEffect, RolloutInput};
@@ -16,8 +19,8 @@ pub enum Input {
         run: String,
         /// The key under which it is started, if any.
         key: Option<String>,
-        /// The pipeline.
-        definition: Box<PipelineSpec>,
+        /// The pipeline, checked.
+        definition: Arc<Pipeline>,
         /// What the run is given.
         params: Value,
         /// Where chance comes from; only its lower 53 bits are used, so that every language can read it.

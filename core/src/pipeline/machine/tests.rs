@@ -1,5 +1,7 @@
 //! What a run does, case by case.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::world::{World, failed, inputs_of, kinds, need, ok, pipeline, retry, step};
@@ -270,7 +272,7 @@ fn before_its_start_a_run_takes_nothing_else_and_after_it_no_second_start() {
     let again = Input::Start {
         run: "r2".into(),
         key: None,
-        definition: Box::new(world.spec.clone()),
+        definition: Arc::new(world.spec.check().unwrap()),
         params: json!(null),
         seed: 1,
         cores: 1,
@@ -292,7 +294,7 @@ fn a_hundred_thousand_steps_run_to_their_end() {
     let start = Input::Start {
         run: "r".into(),
         key: None,
-        definition: Box::new(pipeline(steps.collect())),
+        definition: Arc::new(pipeline(steps.collect()).check().unwrap()),
         params: json!(null),
         seed: 1,
         cores: 8,

@@ -1,6 +1,7 @@
 //! A virtual world for tests: it does what effects ask, and checks with every input what must always hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -81,7 +82,7 @@ impl World {
             work: 0,
             checked,
         };
-        let definition = Box::new(spec);
+        let definition = Arc::new(spec.check().unwrap());
         let (run, key) = ("r1".to_owned(), None);
         world.input(Input::Start { run, key, definition, params: json!({"n": 1}), seed, cores, epoch: 1 }).unwrap();
         world

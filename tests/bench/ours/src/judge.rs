@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use tidegate::analysis::{Evidence, Judge, SideCounts, Verdict, WindowCounts};
 
-const SIDE: fn(u64, u64) -> SideCounts =
-    |requests, errors| SideCounts { requests, errors, ..SideCounts::default() };
+const SIDE: fn(u64, u64) -> SideCounts = |requests, errors| SideCounts { requests, errors, ..SideCounts::default() };
 
 /// Windows like those of 1,000 requests a second with 5 % on the new version, both with errors.
 fn windows(count: u64) -> Vec<WindowCounts> {
     (0..count)
-        .map(|i| WindowCounts { canary: SIDE(480 + i % 41, i % 3), stable: SIDE(9_480 + i % 41, 9 + i % 5), share: 500 })
+        .map(|i| WindowCounts {
+            canary: SIDE(480 + i % 41, i % 3),
+            stable: SIDE(9_480 + i % 41, 9 + i % 5),
+            share: 500,
+        })
         .collect()
 }
 

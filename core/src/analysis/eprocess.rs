@@ -2,12 +2,13 @@
 //!
 //! An e-process E has E[E at any stopping time] ≤ 1 under the null, so P(ever E ≥ 1/α) ≤ α (Ville 1939). Products over
 //! windows of factors with conditional mean ≤ 1 are e-processes, and so are their weighted averages (Ramdas, Grünwald,
-//! Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid inference", 2023). Kept as ln E throughout.
+//! Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid inference", 2023).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::WindowCounts;
+use crate::analysis::scaled::{Scaled, ScaledMany};
 use crate::error::{Error, Fault, Result};
 
 /// What large evidence speaks for.
@@ -100,29 +101,43 @@ impl Law {
 
     /// The factor less 1; for the laws that bet it is exact and needs no logarithm.
     pub(super) fn gain(&self, point: f64, counts: &WindowCounts, share: f64) -> f64 {
-        let (canary, stable) = (counts.canary, counts.stable);
-        let (side, null, seen) = match *self {
-            Law::Betting { side, margin } => {
-                let bad = canary.bad() as f64 + stable.bad() as f64;
-                if canary.requests == 0 || stable.requests == 0 || bad == 0.0 {
-                    return 0.0;
-                }
-                (side, odds_shift(share, margin), canary.bad() as f64 / bad)
-            }
-            Law::AbsoluteBetting { side, null } => {
-                let Some(rate) = canary.rate() else { return 0.0 };
-                (side, null, rate)
-            }
-            Law::Events { .. } | Law::AbsoluteEvents { .. } => {
-                return libm::expm1(self.log_factor(point, counts, share));
-            }
-        };
-        if !inside(null) {
-            return 0.0;
+        match self.gain_per_bet(counts, share) {
+            Some(gain) => point * gain,
+            None => libm::expm1(self.log_factor(point, counts, share)),
         }
-        match side {
-            Side::Harm => point * (seen - null) / null,
-            Side::Safe => -point * (seen - null) / (1.0 - null),
+    }
+
+    /// For the laws that bet, what a bet of 1 gains: the factor of a bet f is 1 + f times that. `None` for the others.
+    fn gain_per_bet(&self, counts: &WindowCounts, share: f64) -> Option<f64> {
+        let edge = self.edge(share)?;
+        Some(self.seen(counts).map_or(0.0, |seen| edge.gain(seen)))
+    }
+
+    /// What laws that bet hold a window's figure against; `None` for the others.
+    fn edge(&self, share: f64) -> Option<Edge> {
+        let (side, null) = match *self {
+            Law::Betting { side, margin } => (side, odds_shift(share, margin)),
+            Law::AbsoluteBetting { side, null } => (side, null),
+            Law::Events { .. } | Law::AbsoluteEvents { .. } => return None,
+        };
+        let per = match side {
+            _ if !inside(null) => 0.0,
+            Side::Harm => 1.0 / null,
+            Side::Safe => -1.0 / (1.0 - null),
+        };
+        Some(Edge { share, null, per })
+    }
+
+    /// A window's figure for laws that bet: the canary's part of the bad events, or its rate; `None` when it has none.
+    fn seen(&self, counts: &WindowCounts) -> Option<f64> {
+        let (canary, stable) = (counts.canary, counts.stable);
+        match self {
+            Law::Betting { .. } | Law::Events { .. } => {
+                let bad = canary.bad() as f64 + stable.bad() as f64;
+                let silent = canary.requests == 0 || stable.requests == 0 || bad == 0.0;
+                (!silent).then(|| canary.bad() as f64 / bad)
+            }
+            Law::AbsoluteBetting { .. } | Law::AbsoluteEvents { .. } => canary.rate(),
         }
     }
 
@@ -144,6 +159,20 @@ impl Law {
                 (!inside(null)).then(|| Fault::new("/law/null", format!("a rate lies between 0 and 1: {null}")))
             }
         }
+    }
+}
+
+/// The edge of the null at a share, and what each unit beyond it gains a bet of 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Edge {
+    share: f64,
+    null: f64,
+    per: f64,
+}
+
+impl Edge {
+    fn gain(&self, seen: f64) -> f64 {
+        (seen - self.null) * self.per
     }
 }
 
@@ -169,10 +198,15 @@ fn power_log(k: u64, a: f64, b: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq)]
 pub struct EProcess {
     law: Law,
+    /// At the last window's share; `None` for laws that don't bet.
+    edge: Option<Edge>,
     points: Vec<f64>,
-    weights: Vec<f64>,
-    logs: Vec<f64>,
-    peak: f64,
+    /// The products, each times its weight.
+    values: ScaledMany,
+    /// Their sum at the start, where E is 1.
+    start: Scaled,
+    /// Their largest sum so far.
+    peak: Scaled,
 }
 
 impl EProcess {
@@ -206,19 +240,20 @@ impl EProcess {
         }
         // By the largest, so that their sum stays in range.
         let most = weights.iter().copied().fold(0.0, f64::max);
-        Ok(EProcess {
-            law,
-            points: points.to_vec(),
-            weights: weights.iter().map(|weight| weight / most).collect(),
-            logs: vec![0.0; points.len()],
-            peak: 0.0,
-        })
+        let values = ScaledMany::new(weights.iter().map(|weight| (weight / most).max(f64::MIN_POSITIVE)));
+        Ok(EProcess::at_start(law, points.to_vec(), values))
     }
 
-    /// For grids that were checked before: never fails, and bad points say nothing.
-    pub(super) fn checked(law: Law, points: Vec<f64>) -> EProcess {
-        let n = points.len();
-        EProcess { law, points, weights: vec![1.0; n], logs: vec![0.0; n], peak: 0.0 }
+    /// For grids that were checked before: never fails, and bad points are left out.
+    pub(super) fn checked(law: Law, mut points: Vec<f64>) -> EProcess {
+        points.retain(|point| law.fault(*point).is_none());
+        let values = ScaledMany::new(points.iter().map(|_| 1.0));
+        EProcess::at_start(law, points, values)
+    }
+
+    fn at_start(law: Law, points: Vec<f64>, values: ScaledMany) -> EProcess {
+        let start = values.sum();
+        EProcess { law, edge: law.edge(0.5), points, values, start, peak: start }
     }
 
     /// Multiplies a closed window in.
@@ -228,26 +263,28 @@ impl EProcess {
 
     /// Multiplies a closed window in, with a share from 0 to 1 that need not be whole hundredths of a percent.
     pub fn fold_at(&mut self, counts: &WindowCounts, share: f64) {
-        for (log, &point) in self.logs.iter_mut().zip(&self.points) {
-            *log += self.law.log_factor(point, counts, share);
+        if self.edge.is_some_and(|edge| edge.share != share) {
+            self.edge = self.law.edge(share);
         }
-        self.peak = self.peak.max(self.log_e());
+        let sum = match self.edge {
+            Some(edge) => match self.law.seen(counts) {
+                Some(seen) => self.values.bet(&self.points, edge.gain(seen)),
+                None => return,
+            },
+            None => self.values.grow(&self.points, |point| self.law.log_factor(point, counts, share)),
+        };
+        if sum > self.peak {
+            self.peak = sum;
+        }
     }
 
     /// ln E now.
     pub fn log_e(&self) -> f64 {
-        let top = self.logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if !top.is_finite() {
-            return 0.0;
-        }
-        // Scaled here and not before, so that without evidence E is 1 to the last bit.
-        let total: f64 = self.weights.iter().sum();
-        let sum: f64 = self.logs.iter().zip(&self.weights).map(|(log, weight)| weight * libm::exp(log - top)).sum();
-        top + libm::log(sum / total)
+        if self.points.is_empty() { 0.0 } else { self.values.sum().log_over(self.start) }
     }
 
     /// The largest ln E so far, at least 0. The p-value that holds at any time is exp(−peak).
     pub fn peak(&self) -> f64 {
-        self.peak
+        if self.points.is_empty() { 0.0 } else { self.peak.log_over(self.start) }
     }
 }

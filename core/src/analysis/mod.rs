@@ -25,6 +25,7 @@ mod explain;
 mod judge;
 mod power;
 mod replay;
+mod scaled;
 mod spec;
 #[cfg(test)]
 mod tests;

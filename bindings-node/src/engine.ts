@@ -69,8 +69,8 @@ export class Engine {
    * @throws TidegateError `busy` when another process drives the journal, `corrupt` when it is damaged.
    */
   static async open(path: string, options: EngineOptions = {}): Promise<Engine> {
-    const supervise = fileURLToPath(new URL('supervise.js', import.meta.url))
-    const supervisor = [process.execPath, supervise, '{dir}']
+    const program = fileURLToPath(new URL('cli.js', import.meta.url))
+    const supervisor = [process.execPath, program, 'supervise', '{dir}']
     const calls = new Calls((id, reply) => engine.finish(id, reply))
     const listener = (message: string): void => calls.take(message)
     const engine = unwrap(await native.open(path, JSON.stringify({ ...options, supervisor }), listener))

@@ -15,8 +15,6 @@ mod replay;
 mod run;
 mod threads;
 
-use std::path::Path;
-
 use napi_derive::napi;
 use tidegate::{Error, Kind, Outcome};
 
@@ -36,10 +34,10 @@ pub fn failure(outcome: String) -> Option<Fault> {
     judged.err().map(|error| Fault::from(&error))
 }
 
-/// Supervises a folder until nothing is left to hold. Takes the whole process.
+/// Runs the command line, the program's name first; returns the exit code. Takes the whole process.
 #[napi]
-pub fn supervise(folder: String) -> Option<Fault> {
-    tidegate::supervisor::main(Path::new(&folder)).err().map(|error| Fault::from(&error))
+pub fn command_line(args: Vec<String>) -> u8 {
+    tidegate::cli::run(args.into_iter().map(Into::into))
 }
 
 /// The error for an engine that is closed.

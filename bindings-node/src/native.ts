@@ -98,7 +98,7 @@ interface Native {
   mostAside(spec: string, members: string): Answer<string>
   asideFor(spec: string, times: string): Answer<string>
   retryDelays(spec: string): Answer<string>
-  supervise(folder: string): NativeFault | null
+  commandLine(args: string[]): number
 }
 
 /** The value, or the core's error thrown. */

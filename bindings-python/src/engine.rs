@@ -195,8 +195,8 @@ pub(crate) fn outcome_error(py: Python<'_>, outcome: &str) -> PyResult<()> {
     })
 }
 
-/// Runs the supervisor until it holds nothing more.
+/// Runs the command line, the program's name first; returns the exit code. Takes the whole process.
 #[pyfunction]
-pub(crate) fn supervise(py: Python<'_>, folder: PathBuf) -> PyResult<()> {
-    detached(py, || tidegate::supervisor::main(&folder))
+pub(crate) fn command_line(py: Python<'_>, args: Vec<std::ffi::OsString>) -> u8 {
+    py.detach(|| tidegate::cli::run(args))
 }

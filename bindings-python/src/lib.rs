@@ -26,7 +26,7 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(attach::arrive, module)?)?;
     module.add_function(wrap_pyfunction!(attach::leave, module)?)?;
     module.add_function(wrap_pyfunction!(engine::outcome_error, module)?)?;
-    module.add_function(wrap_pyfunction!(engine::supervise, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::command_line, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_process, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_judge, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_check, module)?)?;

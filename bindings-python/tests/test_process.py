@@ -229,14 +229,6 @@ def test_nothing_happens_at_import(child: Child) -> None:
     assert process.communicate(timeout=PATIENCE) == ("", "")
 
 
-def test_the_supervisor_says_how_it_is_called(child: Child) -> None:
-    process = child(
-        "import runpy, sys; sys.argv[1:] = ['what']; runpy.run_module('tidegate', run_name='__main__')"
-    )
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (2, "", "usage: python -m tidegate supervise DIR\n")
-
-
 def test_an_engine_belongs_to_the_loop_that_opened_it(journal: Path) -> None:
     engine = tidegate.AsyncEngine(journal)
     pipeline = tidegate.Pipeline("p")

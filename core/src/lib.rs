@@ -31,12 +31,15 @@
 //! - [`rollout`], [`service`], [`supervisor`], [`proxy`]: how a version takes over and goes back, what is known of a
 //!   service, and the second process that holds what was shipped. A program that ships calls [`supervise_if_asked`]
 //!   first.
+//! - `cli`: the command line `tidegate`, behind the feature of that name, which is on by default.
 //! - [`analysis`] and [`health`]: the judges. Both are pure, and run on recorded data as they do live.
 //! - [`journal`] and [`machine`]: what is durable, and how decisions are folded from it.
 //! - [`simulate`]: every machine in a virtual world, crashed wherever it can be.
 #![forbid(unsafe_code)]
 
 pub mod analysis;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod define;
 pub mod engine;
 pub mod error;

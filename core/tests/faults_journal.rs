@@ -3,7 +3,6 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::Site;
@@ -17,18 +16,6 @@ fn pipeline(word: &str) -> Pipeline {
     p
 }
 
-/// Changes a word wherever it is stored, as a bad disk or a curious hand would.
-fn flip(path: &Path, word: &str) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let places: Vec<usize> =
-        bytes.windows(word.len()).enumerate().filter(|(_, w)| *w == word.as_bytes()).map(|(i, _)| i).collect();
-    assert!(!places.is_empty(), "{word} is stored");
-    for place in places {
-        bytes[place] ^= 1;
-    }
-    std::fs::write(path, bytes).unwrap();
-}
-
 #[tokio::test]
 async fn a_flipped_byte_is_named_and_writing_is_refused() {
     let site = Site::new();
@@ -40,7 +27,7 @@ async fn a_flipped_byte_is_named_and_writing_is_refused() {
     let ids = engine.runs(10).await.unwrap();
     let hurt = ids.iter().find(|row| row.key == "b").unwrap();
     engine.close().await.unwrap();
-    flip(&site.journal(), "badger");
+    common::flip(&site.journal(), "badger");
 
     let verified = Reader::open(&site.journal()).unwrap().verify().unwrap();
     let damage = verified.damages.iter().find(|damage| damage.kind == DamageKind::Changed).unwrap();

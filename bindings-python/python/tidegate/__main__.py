@@ -1,25 +1,19 @@
-"""``python -m tidegate supervise DIR``: the supervisor, as the engine starts it."""
+"""The command line ``tidegate``, also as ``python -m tidegate``."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from tidegate import _tidegate
-from tidegate._errors import TidegateError
 
 
-def main(args: list[str]) -> int:
-    """Runs the command; returns the exit code."""
-    if len(args) != 2 or args[0] != "supervise":
-        print("usage: python -m tidegate supervise DIR", file=sys.stderr)
-        return 2
-    try:
-        _tidegate.supervise(args[1])
-    except TidegateError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+def main() -> int:
+    """Runs the command line of this process; returns the exit code."""
+    # Python's own handler waits for Python code to run, and none does: Ctrl-C is to end `watch`.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _tidegate.command_line(["tidegate", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

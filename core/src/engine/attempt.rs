@@ -82,7 +82,16 @@ impl Workshop {
     /// Shows a command's lines and keeps them in a file.
     async fn keep(&self, start: &StartStep, mut lines: mpsc::Receiver<StepLine>) {
         let mut file = LogFile::new(self.logs.as_deref(), &self.run, &start.step, start.attempt);
-        while let Some(line) = lines.recv().await {
+        loop {
+            let line = match lines.try_recv() {
+                Ok(line) => line,
+                Err(_) => {
+                    // Before it waits: others may follow the file, and what was shown is not lost with us.
+                    file.flush().await;
+                    let Some(line) = lines.recv().await else { break };
+                    line
+                }
+            };
             file.line(&line.text).await;
             self.log.output(line);
         }

@@ -18,6 +18,16 @@ pub(crate) fn folder_of(journal: &Path) -> PathBuf {
     name.into()
 }
 
+/// The file with what one attempt of a run's step wrote.
+#[cfg(feature = "cli")]
+pub(crate) fn log_file(journal: &Path, run: &str, step: &str, attempt: u32) -> PathBuf {
+    folder_of(journal).join(run).join(attempt_file(step, attempt))
+}
+
+fn attempt_file(step: &str, attempt: u32) -> String {
+    format!("{}.{attempt}.log", file_name(step))
+}
+
 /// Removes the logs of a run, if there are any.
 pub(crate) fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
@@ -39,7 +49,7 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     pub(crate) fn new(folder: Option<&Path>, run: &str, step: &str, attempt: u32) -> LogFile {
-        let path = folder.map(|folder| folder.join(run).join(format!("{}.{attempt}.log", file_name(step))));
+        let path = folder.map(|folder| folder.join(run).join(attempt_file(step, attempt)));
         LogFile { path, file: None, bytes: 0, left_out: 0 }
     }
 
@@ -74,6 +84,15 @@ impl LogFile {
         Ok(())
     }
 
+    /// Lets others read what was written so far.
+    pub(crate) async fn flush(&mut self) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.flush().await
+        {
+            tracing::warn!(path = ?self.path, %error, "a step's output can't be kept");
+        }
+    }
+
     pub(crate) async fn close(mut self) {
         if self.left_out > 0 {
             self.bytes = 0;
@@ -81,11 +100,7 @@ impl LogFile {
             let note = format!("... {left_out} left out: the log has reached its limit");
             self.line(&note).await;
         }
-        if let Some(mut file) = self.file
-            && let Err(error) = file.flush().await
-        {
-            tracing::warn!(path = ?self.path, %error, "a step's output can't be kept");
-        }
+        self.flush().await;
     }
 }
 

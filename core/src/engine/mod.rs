@@ -19,6 +19,8 @@ mod start;
 pub use crate::kernel::{Command, StepAnswer};
 pub use handle::{Engine, Run, Start};
 pub use log::{EventText, Events, Lines, OutputEvent};
+#[cfg(feature = "cli")]
+pub(crate) use logs::log_file;
 pub use open::EngineOptions;
 pub use outcome::{Outcome, Status, StepOutcome, StepStatus};
 pub use reader::Follow;

@@ -123,6 +123,12 @@ impl Follow {
         }
     }
 
+    /// The run as of the last look.
+    #[cfg(feature = "cli")]
+    pub(crate) fn state(&self) -> &RunState {
+        &self.state
+    }
+
     /// How the run ended, or where it stopped to ask, as of the last look; `None` while it goes on.
     pub fn outcome(&self) -> Option<Outcome> {
         Outcome::of(&self.state)

@@ -216,6 +216,18 @@ pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Changes a word wherever it is stored, as a bad disk or a curious hand would.
+pub fn flip(path: &Path, word: &str) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let places: Vec<usize> =
+        bytes.windows(word.len()).enumerate().filter(|(_, w)| *w == word.as_bytes()).map(|(i, _)| i).collect();
+    assert!(!places.is_empty(), "{word} is stored");
+    for place in places {
+        bytes[place] ^= 1;
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Why a step ended as it did.
 pub fn reason<'a>(outcome: &'a Outcome, step: &str) -> &'a str {
     outcome.steps[step].reason.as_deref().unwrap_or_default()

@@ -5,6 +5,7 @@
 pub const LAYERS: &[&str] = &[
     "bin",
     "lib",
+    "cli",
     "engine",
     "simulate",
     "kernel",

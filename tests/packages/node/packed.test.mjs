@@ -1,5 +1,6 @@
 // The npm package as it is installed: a durable pipeline, by import and by require.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -21,6 +22,8 @@ for (const [way, load] of Object.entries(ways)) {
       assert.equal(outcome.value(length), 5)
       await engine.close()
     }
+    const command = join(import.meta.dirname, 'node_modules', '.bin', 'tidegate')
+    assert.match(execFileSync(command, ['-j', join(folder, 'packed.db'), 'runs'], { encoding: 'utf8' }), / succeeded /)
     assert.equal(readFileSync(join(folder, 'ran'), 'utf8'), 'ran\n')
     rmSync(folder, { recursive: true })
   })

@@ -16,6 +16,15 @@ def test_a_durable_pipeline_runs_once(tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
+def test_it_brings_the_command(tmp_path: Path) -> None:
+    subprocess.run([PYTHON, PROGRAM, tmp_path], capture_output=True, check=True)
+    journal = next(tmp_path.glob("*.db"))
+    done = subprocess.run(
+        [PYTHON.with_name("tidegate"), "-j", journal, "runs"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "") and " succeeded " in done.stdout
+
+
 def test_it_needs_nothing_else_and_carries_its_licences() -> None:
     site = next(PYTHON.parent.parent.glob("lib/python*/site-packages"))
     found = {one.name: one for one in distributions(path=[str(site)])}

@@ -165,6 +165,16 @@ impl Tables<'_> {
         self.run_rows("ORDER BY started DESC, stream DESC LIMIT ?1", [limit])
     }
 
+    /// Runs of this key, and those whose id begins so; newest first.
+    #[cfg(feature = "cli")]
+    pub(super) fn runs_named(self, name: &str) -> Result<Vec<RunEntry>> {
+        let begins = format!("run/{name}");
+        self.run_rows(
+            "WHERE key = ?1 OR substr(stream, 1, length(?2)) = ?2 ORDER BY started DESC, stream DESC",
+            [name, begins.as_str()],
+        )
+    }
+
     /// Runs that are not finished, oldest first.
     pub(super) fn unfinished(self) -> Result<Vec<RunEntry>> {
         self.run_rows("WHERE finished = 0 ORDER BY started, stream", [])

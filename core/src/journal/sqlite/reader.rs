@@ -66,6 +66,12 @@ impl Reader {
         Tables(&self.conn).runs(limit)
     }
 
+    /// The runs of this key, and those whose id begins so; newest first.
+    #[cfg(feature = "cli")]
+    pub(crate) fn named(&self, name: &str) -> Result<Vec<RunEntry>> {
+        Tables(&self.conn).runs_named(name)
+    }
+
     /// A run's row in the index; `None` when there is no such run.
     ///
     /// # Errors

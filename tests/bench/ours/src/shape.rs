@@ -1,4 +1,4 @@
-//! The graphs of the benchmarks. `tests/bench/peers/src/shape.rs`, `shape.py` and `shape.mjs` are the same.
+//! The graphs of the benchmarks. `tests/bench/peers/src/shape.rs` is the same.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! The graphs of the benchmarks: the same as `tests/bench/ours/src/shape.rs`.
+//! The graphs of the benchmarks. `tests/bench/ours/src/shape.rs` is the same.
 
 use std::str::FromStr;
 

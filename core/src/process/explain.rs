@@ -1,7 +1,8 @@
 //! Why a program could not be started, in words that help.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,9 @@ pub(super) fn explain(program: &str, dir: Option<&Path>, path: Option<OsString>,
     match files.clone().find(|(_, meta)| meta.is_file()) {
         None if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
             match files.clone().next() {
-                Some((place, _)) => failed(Kind::Invalid, "not a file").with("path", place.display()).because(error),
+                Some((place, meta)) => failed(Kind::Invalid, if meta.is_dir() { "a directory" } else { "not a file" })
+                    .with("path", place.display())
+                    .because(error),
                 None if program.contains('/') => {
                     let place = base.join(program);
                     failed(Kind::NotFound, "no such file").with("path", place.display()).because(error)
@@ -44,10 +47,21 @@ pub(super) fn explain(program: &str, dir: Option<&Path>, path: Option<OsString>,
             .help(format!("chmod +x {}", place.display()))
             .because(error),
         Some((place, _)) if error.kind() == io::ErrorKind::NotFound => {
-            failed(Kind::NotFound, "the interpreter that it names in its first line is not there")
-                .with("path", place.display())
-                .because(error)
+            let failed = failed(Kind::NotFound, "the interpreter that it names in its first line is not there");
+            let failed = failed.with("path", place.display());
+            match first_line(place) {
+                Some(line) => failed.with("first line", line).because(error),
+                None => failed.because(error),
+            }
         }
         _ => failed(Kind::Io, "the system refused").because(error),
     }
+}
+
+/// The first line of a script, as far as the kernel reads it (execve(2)).
+fn first_line(script: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(script).ok()?.take(256).read_to_end(&mut bytes).ok()?;
+    let line = bytes.split(|byte| *byte == b'\n').next()?;
+    line.starts_with(b"#!").then(|| String::from_utf8_lossy(line).trim_end().to_owned())
 }

@@ -88,6 +88,15 @@ impl Masker {
         MaskedStream { masker: self, held: Vec::new(), hidden: 0 }
     }
 
+    /// What comes before the first byte that a pattern begins with.
+    fn plain<'b>(&self, rest: &'b [u8]) -> &'b [u8] {
+        if self.patterns.is_empty() {
+            return rest;
+        }
+        let begins = |byte: &u8| self.by_first.get(usize::from(*byte)).is_some_and(|list| !list.is_empty());
+        rest.iter().position(begins).and_then(|at| rest.get(..at)).unwrap_or(rest)
+    }
+
     /// The longest pattern that stands at the beginning of `rest`, and whether more bytes could make a longer one.
     fn look(&self, rest: &[u8]) -> (usize, bool) {
         let list = rest.first().and_then(|first| self.by_first.get(usize::from(*first)));
@@ -138,6 +147,12 @@ impl MaskedStream<'_> {
         let mut shown = Vec::with_capacity(self.held.len());
         let mut done = 0;
         while let Some(rest) = self.held.get(done..).filter(|rest| !rest.is_empty()) {
+            let plain = if self.hidden == 0 { self.masker.plain(rest) } else { &[] };
+            if !plain.is_empty() {
+                shown.extend_from_slice(plain);
+                done += plain.len();
+                continue;
+            }
             let (longest, more) = self.masker.look(rest);
             if more && !last {
                 break;

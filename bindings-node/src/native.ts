@@ -55,6 +55,7 @@ export interface NativeReader {
   findRun(pipeline: string, key: string): Promise<Answer<string>>
   services(): Promise<Answer<string>>
   service(name: string): Promise<Answer<string>>
+  report(run: string): Promise<Answer<string>>
   verify(): Promise<Answer<string>>
   send(run: string, command: string): Promise<Answer<string>>
   waits(number: number): Promise<Answer<string>>

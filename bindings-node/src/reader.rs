@@ -99,6 +99,12 @@ impl NativeReader {
         self.shared.ask(env, |reader| text(&reader.verify()?))
     }
 
+    /// Resolves to the page of a run as HTML.
+    #[napi]
+    pub fn report<'env>(&self, env: &'env Env, run: String) -> napi::Result<Object<'env>> {
+        self.shared.ask(env, move |reader| reader.report(&run))
+    }
+
     /// Resolves to the number of a command, once it is in a run's inbox.
     #[napi]
     pub fn send<'env>(&self, env: &'env Env, run: String, command: String) -> napi::Result<Object<'env>> {

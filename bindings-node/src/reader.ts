@@ -113,6 +113,14 @@ export class Reader {
     return verifiedFrom(unwrap(await this.#native.verify()))
   }
 
+  /**
+   * The page of a run as HTML: one text that needs no file beside it. It has the graph, when each step ran, each
+   * rollout's weights, traffic, errors and evidence, and the ends of the logs: 64 kB of each, 4 MB in all.
+   */
+  async report(run: string): Promise<string> {
+    return unwrap(await this.#native.report(run))
+  }
+
   /** Cancels a run; see `Run.cancel`. */
   async cancel(run: string, saying: Saying = {}): Promise<number> {
     return this.#send(run, cancelOf(saying))

@@ -1,8 +1,10 @@
 // The command `tidegate` that the package installs, beside a program that drives the journal.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Reader } from '../dist/index.js'
 import { folder, program, until } from './help.mjs'
 
 const command = join(import.meta.dirname, '..', 'dist', 'cli.js')
@@ -32,6 +34,14 @@ test('shows, follows and cancels what a program drives', async (t) => {
   assert.deepEqual([ended, told.trimEnd().split('\n').at(-1)], [4, 'the run was cancelled'])
   await driver.ended()
   assert.equal((await ask('-j', journal, 'verify'))[0], 0)
+  const page = join(dir, 'page.html')
+  assert.deepEqual((await ask('-j', journal, 'report', 'k', '-o', page)).slice(0, 2), [0, `written to ${page}\n`])
+  const reader = await Reader.open(journal)
+  t.after(() => reader.close())
+  const text = await reader.report(shown.id)
+  assert.equal(text, readFileSync(page, 'utf8'))
+  assert.match(text, /cancelled/)
+  await assert.rejects(reader.report('nothing'), { kind: 'not_found' })
 })
 
 test('says how it is called', async () => {

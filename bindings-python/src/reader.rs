@@ -84,6 +84,11 @@ impl Reader {
         detached(py, || json(&self.shared.with(tidegate::Reader::verify)?))
     }
 
+    /// The page of a run as HTML.
+    fn report(&self, py: Python<'_>, run: &str) -> PyResult<String> {
+        detached(py, || self.shared.with(|reader| reader.report(run)))
+    }
+
     /// Sends a command to a run's inbox, and returns its number.
     fn send(&self, py: Python<'_>, run: &str, command: &str) -> PyResult<u64> {
         detached(py, || {

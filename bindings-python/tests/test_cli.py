@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import Child
 from helpers import PATIENCE, until
 
@@ -47,6 +48,13 @@ def test_shows_follows_and_cancels_what_a_program_drives(journal: Path, child: C
     told, _ = follower.communicate(timeout=PATIENCE)
     assert (follower.returncode, told.splitlines()[-1]) == (4, "the run was cancelled")
     assert ask(journal, "verify")[0] == 0
+    page = journal.with_name("page.html")
+    assert ask(journal, "report", "k", "-o", str(page))[:2] == (0, f"written to {page}\n")
+    with tidegate.Reader(journal) as reader:
+        text = reader.report(shown["id"])
+    assert text == page.read_text() and "begun" in text and "cancelled" in text
+    with tidegate.Reader(journal) as reader, pytest.raises(tidegate.NotFound):
+        reader.report("nothing")
 
 
 def test_ctrl_c_ends_a_watch_at_once(journal: Path, child: Child) -> None:

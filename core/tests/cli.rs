@@ -91,6 +91,13 @@ async fn an_ended_run_is_listed_shown_and_told() {
     let events = objects(&answer(&site, 3, &["watch", "nightly", "--json"]).await);
     assert_eq!(events.last().unwrap()["kind"], "run_finished");
 
+    let file = site.file("page.html").display().to_string();
+    assert_eq!(answer(&site, 0, &["report", "nightly", "-o", &file]).await, format!("written to {file}\n"));
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("test: exited with code 3"), "{page}");
+    let nowhere = complaint(&site, 1, &["report", "nightly", "-o", "/no/such/folder/page.html"]).await;
+    assert!(nowhere.contains("can't write the page (path: /no/such/folder/page.html)"), "{nowhere}");
+
     let refused = complaint(&site, 1, &["cancel", "nightly"]).await;
     assert!(refused.contains("the run has ended, and takes no commands"), "{refused}");
     let sound = answer(&site, 0, &["verify"]).await;

@@ -114,6 +114,12 @@ class AsyncReader:
         """Checks the whole journal; damage is a result, not an exception."""
         return await asyncio.to_thread(self._reader.verify)
 
+    async def report(self, run: str) -> str:
+        """The page of a run as HTML: one text that needs no file beside it. It has the graph, when each step ran, each
+        rollout's weights, traffic, errors and evidence, and the ends of the logs: 64 kB of each, 4 MB in all.
+        """
+        return await asyncio.to_thread(self._reader.report, run)
+
     async def cancel(self, run: str, reason: str = "", *, by: str | None = None) -> int:
         """Cancels a run; see ``Run.cancel``."""
         return await asyncio.to_thread(self._reader.cancel, run, reason, by=by)

@@ -121,6 +121,12 @@ class Reader:
         """Checks the whole journal; damage is a result, not an exception."""
         return verified_from(self._native.verify())
 
+    def report(self, run: str) -> str:
+        """The page of a run as HTML: one text that needs no file beside it. It has the graph, when each step ran, each
+        rollout's weights, traffic, errors and evidence, and the ends of the logs: 64 kB of each, 4 MB in all.
+        """
+        return self._native.report(run)
+
     def cancel(self, run: str, reason: str = "", *, by: str | None = None) -> int:
         """Cancels a run; see ``Run.cancel``."""
         return self._send(run, cancel_of(by, reason))

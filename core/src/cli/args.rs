@@ -45,6 +45,14 @@ pub(super) enum Verb {
     },
     /// Tell a run line by line until it ends or stops to ask; with --json its events.
     Watch(RunName),
+    /// Write a run's page: one HTML file that needs nothing beside it.
+    Report {
+        #[command(flatten)]
+        run: RunName,
+        /// Where to.
+        #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Skip what a rollout waits for now, such as its approval.
     #[command(visible_alias = "approve")]
     Promote(RolloutVerb),

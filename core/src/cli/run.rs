@@ -84,6 +84,7 @@ async fn ask(asked: Asked, output: &mut Output<'_>) -> Result<u8> {
             let run = find::run(reader, &run.run)?;
             logs::logs(reader, &journal, &run, step.as_deref(), follow, output).await?;
         }
+        Verb::Report { run, output: file } => show::report(reader, &find::run(reader, &run.run)?, &file, output)?,
         Verb::Promote(verb) => rollout(reader, RolloutCommand::Promote, verb, output).await?,
         Verb::Pause(verb) => rollout(reader, RolloutCommand::Pause, verb, output).await?,
         Verb::Resume(verb) => rollout(reader, RolloutCommand::Resume, verb, output).await?,

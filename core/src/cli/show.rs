@@ -1,12 +1,13 @@
 //! Runs, services and the journal's state, as of now.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::{EventText, Follow, RunRow, StepOutcome, StepStatus};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::journal::{Holder, Reader, RunEntry};
 use crate::rollout::{RolloutState, doing, percent};
 use crate::time::{Span, Time};
@@ -130,6 +131,17 @@ pub(super) fn run(reader: &mut Reader, run: &RunEntry, output: &mut Output<'_>) 
         }
     }
     Ok(())
+}
+
+/// Writes the page of a run to a file.
+pub(super) fn report(reader: &mut Reader, run: &RunEntry, file: &Path, output: &mut Output<'_>) -> Result<()> {
+    let page = reader.report(run.stream.name())?;
+    std::fs::write(file, &page)
+        .map_err(|error| Error::new(Kind::Io, "can't write the page").with("path", file.display()).because(error))?;
+    if output.json {
+        return output.object(&json!({ "run": run.stream.name(), "file": file, "bytes": page.len() }));
+    }
+    output.line(&format!("written to {}", file.display()))
 }
 
 /// What there is to say of a step beyond its row.

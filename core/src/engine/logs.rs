@@ -1,6 +1,6 @@
 //! Captured output, one file for each attempt, beside the journal.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use tokio::fs::{DirBuilder, File, OpenOptions};
@@ -19,13 +19,34 @@ pub(crate) fn folder_of(journal: &Path) -> PathBuf {
 }
 
 /// The file with what one attempt of a run's step wrote.
-#[cfg(feature = "cli")]
 pub(crate) fn log_file(journal: &Path, run: &str, step: &str, attempt: u32) -> PathBuf {
     folder_of(journal).join(run).join(attempt_file(step, attempt))
 }
 
 fn attempt_file(step: &str, attempt: u32) -> String {
     format!("{}.{attempt}.log", file_name(step))
+}
+
+/// The end of a log, at most `most` bytes of it from the beginning of a line on, and how many bytes come before; nothing
+/// when there is no log.
+pub(crate) fn end_of(path: &Path, most: u64) -> Result<Option<(String, u64)>> {
+    let unread = |error| Error::new(Kind::Io, "can't read a step's log").with("path", path.display()).because(error);
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unread(error)),
+    };
+    let size = file.metadata().map_err(unread)?.len();
+    let mut from = size.saturating_sub(most);
+    file.seek(SeekFrom::Start(from)).map_err(unread)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(unread)?;
+    if from > 0 {
+        let whole = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+        bytes.drain(..whole);
+        from += whole as u64;
+    }
+    Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), from)))
 }
 
 /// Removes the logs of a run, if there are any.

@@ -4,16 +4,21 @@
 use std::collections::BTreeMap;
 
 use crate::engine::log::event_text;
-use crate::engine::{Command, EventText, Outcome, RunRow, Service, StepOutcome};
+use crate::engine::logs::{end_of, log_file};
+use crate::engine::{Command, EventText, Outcome, RunRow, Service, StepOutcome, StepStatus};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Reader, StreamId};
 use crate::machine::Machine;
 use crate::pipeline::{RunEvent, RunMachine, RunState};
+use crate::report::{StepLog, page};
 use crate::service::{ServiceMachine, ServiceState};
 use crate::time::{Clock, SystemClock, Time};
 
 /// How many events are read in one transaction.
 const BATCH: usize = 256;
+/// How much of one log a page shows, and of all, in bytes.
+const LOG: u64 = 64 << 10;
+const LOGS: u64 = 4 << 20;
 
 impl Reader {
     /// The latest runs, newest first.
@@ -35,6 +40,36 @@ impl Reader {
             return Err(no_run(&run));
         }
         Ok(Follow { run, after, seq: 0, state: RunState::default() })
+    }
+
+    /// The page of a run, as [`page`] makes it, with the ends of the logs of its steps; at most 64 kB of each and 4 MB in
+    /// all, of failed steps first. Of a run that goes on, as of now.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such run; [`Kind::Io`] when a log can't be read; and as [`Follow::look`].
+    pub fn report(&mut self, run: &str) -> Result<String> {
+        let mut follow = self.follow(run, 0)?;
+        let mut events = Vec::new();
+        while let Some(news) = follow.look(self, BATCH)?
+            && !news.is_empty()
+        {
+            events.extend(news);
+        }
+        // By the name under which the engine knows it.
+        let journal = std::fs::canonicalize(self.path())
+            .map_err(|error| Error::new(Kind::Io, "can't tell the journal's full path").because(error))?;
+        let mut steps: Vec<(String, StepOutcome)> = follow.steps().into_iter().collect();
+        steps.sort_by_key(|(_, step)| step.status != StepStatus::Failed);
+        let (mut logs, mut left) = (Vec::new(), LOGS);
+        for (step, outcome) in steps {
+            for attempt in 1..=outcome.attempts {
+                let file = log_file(&journal, run, &step, attempt);
+                let Some((text, left_out)) = end_of(&file, left.min(LOG))? else { continue };
+                left -= left.min(text.len() as u64);
+                logs.push(StepLog { step: step.clone(), attempt, text, left_out });
+            }
+        }
+        Ok(page(&events, &logs))
     }
 
     /// What is known of a service; `None` when nothing is.

@@ -61,6 +61,11 @@ impl Reader {
         Ok(Reader { conn, paths })
     }
 
+    /// The journal's path as it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.paths.db
+    }
+
     /// The entries of the latest runs, newest first.
     pub(crate) fn entries(&self, limit: usize) -> Result<Vec<RunEntry>> {
         Tables(&self.conn).runs(limit)

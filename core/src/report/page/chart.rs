@@ -1,0 +1,135 @@
+//! Lines over time, as SVG.
+
+use super::html::{escape, figure};
+
+const WIDTH: f64 = 340.0;
+const HEIGHT: f64 = 170.0;
+/// Room for the labels: left, top, right, bottom.
+const ROOM: [f64; 4] = [44.0, 8.0, 8.0, 20.0];
+/// So many points are drawn at most; of more, each stands for several.
+const MOST: usize = 400;
+
+/// What a chart shows.
+pub(super) struct Chart<'a> {
+    pub(super) title: &'a str,
+    pub(super) lines: Vec<Line>,
+    /// A level to be compared with, and its name.
+    pub(super) bound: Option<(f64, &'a str)>,
+    /// Whether each tenfold is as high as the next.
+    pub(super) logarithmic: bool,
+    /// What a figure is of, such as ` %`.
+    pub(super) unit: &'a str,
+    /// Seconds that the whole width is.
+    pub(super) seconds: f64,
+}
+
+/// One line: its name, its looks (`new`, `old` or `other`), and points in seconds from the left.
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) class: &'static str,
+    pub(super) points: Vec<(f64, f64)>,
+    /// Whether a value holds until the next one.
+    pub(super) steps: bool,
+}
+
+impl Chart<'_> {
+    pub(super) fn svg(&self) -> String {
+        let values = || self.lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).filter(|y| y.is_finite());
+        let bound = self.bound.map(|(bound, _)| bound);
+        let top = values().chain(bound).fold(0.0, f64::max);
+        let (low, high) = if self.logarithmic {
+            let least = values().filter(|y| *y > 0.0).fold(1.0, f64::min).max(1e-4);
+            (libm::floor(libm::log10(least)), libm::ceil(libm::log10(top.max(10.0))))
+        } else {
+            (0.0, nice(if top > 0.0 { top } else { 1.0 }))
+        };
+        let right = self.seconds.max(1e-3);
+        let x = |seconds: f64| ROOM[0] + (seconds / right).clamp(0.0, 1.0) * (WIDTH - ROOM[0] - ROOM[2]);
+        let y = |value: f64| {
+            let value = if self.logarithmic { libm::log10(value.max(1e-12)) } else { value };
+            let part = ((value - low) / (high - low)).clamp(0.0, 1.0);
+            HEIGHT - ROOM[3] - part * (HEIGHT - ROOM[1] - ROOM[3])
+        };
+        let mut svg = format!("<figure><figcaption>{}", escape(self.title));
+        for line in &self.lines {
+            svg.push_str(&format!(" <span class=\"key {}\">{}</span>", line.class, escape(&line.name)));
+        }
+        if let Some((_, name)) = self.bound {
+            svg.push_str(&format!(" <span class=\"key bound\">{}</span>", escape(name)));
+        }
+        let label = escape(self.title);
+        svg.push_str(&format!(
+            "</figcaption><svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">\n"
+        ));
+        for level in self.levels(low, high) {
+            let at = y(level);
+            svg.push_str(&format!(
+                "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"y\" x=\"{}\" y=\"{:.1}\">{}{}</text>\n",
+                ROOM[0], WIDTH - ROOM[2], ROOM[0] - 5.0, at + 3.5, figure(level), self.unit
+            ));
+        }
+        for part in [0.0, 0.5, 1.0] {
+            let class = if part == 0.0 {
+                "x0"
+            } else if part == 1.0 {
+                "x1"
+            } else {
+                "x"
+            };
+            let (at, shown) = (x(part * right), figure(part * right));
+            svg.push_str(&format!("<text class=\"{class}\" x=\"{at:.1}\" y=\"{}\">{shown} s</text>\n", HEIGHT - 5.0));
+        }
+        if let Some(bound) = bound {
+            let at = y(bound);
+            svg.push_str(&format!(
+                "<line class=\"bound\" x1=\"{}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\n",
+                ROOM[0],
+                WIDTH - ROOM[2]
+            ));
+        }
+        for line in &self.lines {
+            svg.push_str(&format!("<path class=\"{}\" d=\"{}\"/>\n", line.class, drawn(line, x, y)));
+        }
+        svg.push_str("</svg></figure>\n");
+        svg
+    }
+
+    /// Where the lines of the grid are.
+    fn levels(&self, low: f64, high: f64) -> Vec<f64> {
+        if !self.logarithmic {
+            return [0.0, 0.25, 0.5, 0.75, 1.0].map(|part| low + part * (high - low)).into();
+        }
+        let tens = (high - low).max(1.0);
+        let every = libm::ceil(tens / 5.0);
+        let count = libm::floor(tens / every) as u32;
+        (0..=count).map(|i| libm::pow(10.0, low + f64::from(i) * every)).collect()
+    }
+}
+
+/// A line's path; it breaks where there is no value.
+fn drawn(line: &Line, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
+    let every = line.points.len().div_ceil(MOST).max(1);
+    let last = line.points.len().saturating_sub(1);
+    let points = line.points.iter().enumerate().filter(|(i, _)| line.steps || i % every == 0 || *i == last);
+    let (mut path, mut before) = (String::new(), None::<f64>);
+    for (_, (seconds, value)) in points {
+        if !value.is_finite() {
+            before = None;
+            continue;
+        }
+        let (at, level) = (x(*seconds), y(*value));
+        match before {
+            None => path.push_str(&format!("M{at:.1} {level:.1}")),
+            Some(before) if line.steps => path.push_str(&format!("L{at:.1} {before:.1}L{at:.1} {level:.1}")),
+            Some(_) => path.push_str(&format!("L{at:.1} {level:.1}")),
+        }
+        before = Some(level);
+    }
+    path
+}
+
+/// The next of 1, 2, 5, 10, 20 … that is not below.
+fn nice(value: f64) -> f64 {
+    let ten = libm::pow(10.0, libm::floor(libm::log10(value)));
+    [1.0, 2.0, 5.0, 10.0].map(|step| step * ten).into_iter().find(|nice| *nice >= value * 0.999_999).unwrap_or(value)
+}

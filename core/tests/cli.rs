@@ -137,6 +137,44 @@ async fn a_run_is_followed_and_cancelled_while_it_goes_on() {
     engine.close().await.unwrap();
 }
 
+/// On a terminal, which `script` of Debian's bsdutils lends.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_what_goes_on_stands_below() {
+    let site = Site::new();
+    let engine = site.open().await;
+    let mut pipeline = Pipeline::new("release");
+    let _ = pipeline.shell("slow", "echo; printf 'com\\033[31mpil\\033[0ming\\n\\n'; exec sleep 60");
+    let run = engine.run(&pipeline).key("k").start().await.unwrap();
+    let watcher = |no_color: &str| {
+        let watch = format!("{} watch k", env!("CARGO_BIN_EXE_tidegate"));
+        let mut script = Command::new("script");
+        script.args(["-qfec", &watch, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        script.env("TIDEGATE_JOURNAL", site.journal()).env("TERM", "xterm").env("NO_COLOR", no_color);
+        script.spawn().unwrap()
+    };
+    let watchers = [watcher(""), watcher("1")];
+    // Long enough for a few frames.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    answer(&site, 0, &["cancel", "k"]).await;
+    assert_eq!(run.outcome().await.unwrap().status, Status::Cancelled);
+    for (watcher, bold) in watchers.into_iter().zip([true, false]) {
+        let output = tokio::task::spawn_blocking(move || watcher.wait_with_output().unwrap()).await.unwrap();
+        assert_eq!(output.status.code(), Some(4));
+        let shown = text(&output.stdout);
+        assert!(shown.contains("slow: started\r\n"), "{shown:?}");
+        let frame = shown.rsplit_once("0 of 1 done, 1 running").unwrap().1;
+        let step = frame.lines().nth(1).unwrap();
+        assert!(step.starts_with("slow ") && step.ends_with(" s  compiling"), "{step:?} in {shown:?}");
+        assert_eq!(shown.contains("\u{1b}[1m"), bold, "{shown:?}");
+        // The frame is gone in the end.
+        let end = shown.rsplit_once("\u{1b}[J").unwrap().1;
+        assert!(end.ends_with("the run was cancelled\r\n") || end.is_empty(), "{end:?}");
+        assert!(!end.contains("running"), "{end:?}");
+    }
+    engine.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_is_approved_paused_and_aborted() {
     let site = Site::new();

@@ -79,7 +79,7 @@ async fn ask(asked: Asked, output: &mut Output<'_>) -> Result<u8> {
         Verb::Services => show::services(reader, output)?,
         Verb::Verify => return show::verify(reader, output).map(|sound| if sound { DONE } else { NOT_DONE }),
         Verb::Show(run) => show::run(reader, &find::run(reader, &run.run)?, output)?,
-        Verb::Watch(run) => return watch::watch(reader, &find::run(reader, &run.run)?, output).await,
+        Verb::Watch(run) => return watch::watch(reader, &journal, &find::run(reader, &run.run)?, output).await,
         Verb::Logs { run, step, follow } => {
             let run = find::run(reader, &run.run)?;
             logs::logs(reader, &journal, &run, step.as_deref(), follow, output).await?;

@@ -29,7 +29,7 @@ fn attempt_file(step: &str, attempt: u32) -> String {
 
 /// The end of a log, at most `most` bytes of it from the beginning of a line on, and how many bytes come before; nothing
 /// when there is no log.
-pub(crate) fn end_of(path: &Path, most: u64) -> Result<Option<(String, u64)>> {
+pub(crate) fn log_end(path: &Path, most: u64) -> Result<Option<(String, u64)>> {
     let unread = |error| Error::new(Kind::Io, "can't read a step's log").with("path", path.display()).because(error);
     let mut file = match std::fs::File::open(path) {
         Ok(file) => file,

@@ -20,7 +20,7 @@ pub use crate::kernel::{Command, StepAnswer};
 pub use handle::{Engine, Run, Start};
 pub use log::{EventText, Events, Lines, OutputEvent};
 #[cfg(feature = "cli")]
-pub(crate) use logs::log_file;
+pub(crate) use logs::{log_end, log_file};
 pub use open::EngineOptions;
 pub use outcome::{Outcome, Status, StepOutcome, StepStatus};
 pub use reader::Follow;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::log::event_text;
-use crate::engine::logs::{end_of, log_file};
+use crate::engine::logs::{log_end, log_file};
 use crate::engine::{Command, EventText, Outcome, RunRow, Service, StepOutcome, StepStatus};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Reader, StreamId};
@@ -64,7 +64,7 @@ impl Reader {
         for (step, outcome) in steps {
             for attempt in 1..=outcome.attempts {
                 let file = log_file(&journal, run, &step, attempt);
-                let Some((text, left_out)) = end_of(&file, left.min(LOG))? else { continue };
+                let Some((text, left_out)) = log_end(&file, left.min(LOG))? else { continue };
                 left -= left.min(text.len() as u64);
                 logs.push(StepLog { step: step.clone(), attempt, text, left_out });
             }

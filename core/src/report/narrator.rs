@@ -44,6 +44,11 @@ impl Narrator {
         self.line(&event, at).into_iter().collect()
     }
 
+    /// The run as far as it was told.
+    pub(super) fn state(&self) -> &RunState {
+        &self.state
+    }
+
     fn line(&mut self, event: &RunEvent, at: Time) -> Option<String> {
         Some(match event {
             RunEvent::RunStarted { run, key, definition, .. } => {

@@ -1,24 +1,18 @@
 //! Text that is safe within HTML, and figures as people read them.
 
+use crate::report::terminal::without_sequences;
 use crate::time::{Span, Time};
 
 /// Text within an element or a quoted attribute. What a terminal would obey is left out.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
+    for c in without_sequences(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // A control sequence, such as of a colour (ECMA-48, 5.4): up to its final byte.
-            '\u{1b}' => {
-                if rest.clone().next() == Some('[') {
-                    let _ = rest.by_ref().skip(1).find(|c| matches!(c, '\u{40}'..='\u{7e}'));
-                }
-            }
             '\n' | '\t' => escaped.push(c),
             _ if c.is_control() => escaped.push('\u{fffd}'),
             _ => escaped.push(c),

@@ -1,7 +1,7 @@
 //! What observers of a run see: its durable events in order, none lost, and lines of output as they come.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -58,7 +58,8 @@ pub(crate) struct RunLog {
     events: Mutex<Vec<EventText>>,
     /// How many events there are; observers wait on it.
     count: watch::Sender<usize>,
-    output: broadcast::Sender<OutputText>,
+    /// Made for the first observer: its room is 300 kB, and most runs have none.
+    output: OnceLock<broadcast::Sender<OutputText>>,
     outcome: watch::Sender<Option<Result<Arc<Outcome>>>>,
 }
 
@@ -67,7 +68,7 @@ impl RunLog {
         RunLog {
             events: Mutex::default(),
             count: watch::Sender::new(0),
-            output: broadcast::Sender::new(OUTPUT_LINES),
+            output: OnceLock::new(),
             outcome: watch::Sender::new(None),
         }
     }
@@ -82,12 +83,12 @@ impl RunLog {
 
     /// Shows a line of output to those who watch now.
     pub(crate) fn output(&self, line: StepLine) {
-        if self.output.receiver_count() > 0 {
+        if let Some(output) = self.output.get().filter(|output| output.receiver_count() > 0) {
             let StepLine { step, attempt, stream, text: line } = line;
             let event = OutputEvent::Output { step, attempt, stream, line };
             let after = *self.count.borrow();
             // Nobody may be listening any more; that is no fault.
-            let _ = self.output.send((after, event.text()));
+            let _ = output.send((after, event.text()));
         }
     }
 
@@ -133,7 +134,7 @@ impl Events {
         Events {
             seen: 0,
             count: log.count.subscribe(),
-            output: log.output.subscribe(),
+            output: log.output.get_or_init(|| broadcast::Sender::new(OUTPUT_LINES)).subscribe(),
             taken: None,
             outcome: log.outcome.subscribe(),
             log,

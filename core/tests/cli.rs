@@ -2,9 +2,10 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use common::{Site, reason, shop, wait_for_gate};
 use serde_json::{Value, json};
@@ -153,15 +154,25 @@ async fn on_a_terminal_what_goes_on_stands_below() {
         script.env("TIDEGATE_JOURNAL", site.journal()).env("TERM", "xterm").env("NO_COLOR", no_color);
         script.spawn().unwrap()
     };
-    let watchers = [watcher(""), watcher("1")];
-    // Long enough for a few frames.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let mut watchers = [watcher(""), watcher("1")].map(|mut watcher| {
+        let (shown, mut output) = (Arc::new(Mutex::new(Vec::new())), watcher.stdout.take().unwrap());
+        let gathered = Arc::clone(&shown);
+        let reader = std::thread::spawn(move || {
+            let mut chunk = [0; 4_096];
+            while let Ok(count @ 1..) = output.read(&mut chunk) {
+                gathered.lock().unwrap().extend_from_slice(&chunk[..count]);
+            }
+        });
+        (watcher, reader, shown)
+    });
+    let shows = |shown: &Mutex<Vec<u8>>| text(&shown.lock().unwrap()).contains(" s  compiling");
+    common::until("both show a frame", async || watchers.iter().all(|(_, _, shown)| shows(shown))).await;
     answer(&site, 0, &["cancel", "k"]).await;
     assert_eq!(run.outcome().await.unwrap().status, Status::Cancelled);
-    for (watcher, bold) in watchers.into_iter().zip([true, false]) {
-        let output = tokio::task::spawn_blocking(move || watcher.wait_with_output().unwrap()).await.unwrap();
-        assert_eq!(output.status.code(), Some(4));
-        let shown = text(&output.stdout);
+    for ((watcher, reader, shown), bold) in watchers.iter_mut().zip([true, false]) {
+        common::until("it ends", async || reader.is_finished()).await;
+        assert_eq!(watcher.wait().unwrap().code(), Some(4));
+        let shown = text(&shown.lock().unwrap());
         assert!(shown.contains("slow: started\r\n"), "{shown:?}");
         let frame = shown.rsplit_once("0 of 1 done, 1 running").unwrap().1;
         let step = frame.lines().nth(1).unwrap();

@@ -111,6 +111,7 @@ impl LogFile {
             && let Err(error) = file.flush().await
         {
             tracing::warn!(path = ?self.path, %error, "a step's output can't be kept");
+            (self.path, self.file) = (None, None);
         }
     }
 
@@ -136,4 +137,24 @@ fn file_name(step: &str) -> String {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_can_t_be_kept_is_given_up_at_the_first_flush() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = LogFile::new(Some(dir.path()), "run", "step", 1);
+        std::fs::create_dir(dir.path().join("run")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("run/step.1.log")).unwrap();
+        file.line("one").await;
+        assert!(file.path.is_some(), "nothing was written yet");
+        file.flush().await;
+        assert!(file.path.is_none() && file.file.is_none());
+        file.line("two").await;
+        file.close().await;
+    }
 }

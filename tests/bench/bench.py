@@ -13,41 +13,47 @@ from pathlib import Path
 from benches import Bench, benches
 
 
-def measure(command: list[str], folder: Path) -> float:
+def measure(command: list[str], folder: Path, figures: int) -> list[float]:
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False, timeout=300)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exited with {done.returncode}")
-    return float(done.stdout)
+    found = [float(number) for number in done.stdout.split()]
+    if len(found) != figures:
+        sys.exit(f"{' '.join(command)}: printed {done.stdout!r}, not {figures} numbers")
+    return found
 
 
 def rows(bench: Bench, rounds: int, folder: Path) -> list[dict[str, object]]:
-    """One row for each peer, and one for the goal that is a number of its own."""
+    """For each figure one row for each peer, and one for the goal that is a number of its own."""
     commands = [bench.ours, *(peer.command for peer in bench.peers)]
-    took: list[list[float]] = [[] for _ in commands]
+    took: list[list[list[float]]] = [[] for _ in commands]
     for _ in range(rounds):
         for command, times in zip(commands, took):
-            times.append(measure(command, folder))
-    ours, *others = (statistics.median(times) for times in took)
-    peers = [(peer.name, other, peer.goal) for peer, other in zip(bench.peers, others)]
-    if bench.most is not None:
-        peers.append(("the goal", bench.most, 1.0))
-    return [
-        {
-            "bench": bench.name,
-            "ours": round(ours, 3),
-            "peer": round(other, 3),
-            "peer_name": name,
-            "ratio": round(other / ours, 3),
-            "unit": bench.unit,
-            "goal": goal,
-            "met": other / ours >= goal,
-        }
-        for name, other, goal in peers
-    ]
+            times.append(measure(command, folder, len(bench.figures)))
+    found: list[dict[str, object]] = []
+    for i, figure in enumerate(bench.figures):
+        ours, *others = (statistics.median(one[i] for one in times) for times in took)
+        peers = [(peer.name, other, peer.goals[i]) for peer, other in zip(bench.peers, others)]
+        if figure.most is not None:
+            peers.append(("the goal", figure.most, 1.0))
+        found += (
+            {
+                "bench": figure.name,
+                "ours": float(f"{ours:.3g}"),
+                "peer": float(f"{other:.3g}"),
+                "peer_name": name,
+                "ratio": round(other / ours, 3),
+                "unit": figure.unit,
+                "goal": goal,
+                "met": None if goal is None else other / ours >= goal,
+            }
+            for name, other, goal in peers
+        )
+    return found
 
 
 def shown(row: dict[str, object]) -> str:
-    met = "" if row["met"] else f"  goal: {row['goal']}"
+    met = f"  goal: {row['goal']:.3g}" if row["met"] is False else ""
     ours, peer = (f"{row[name]:>10} {row['unit']}" for name in ("ours", "peer"))
     return f"{row['bench']:<22} {ours}   {row['peer_name']:<16} {peer}   ratio {row['ratio']:>7}{met}"
 

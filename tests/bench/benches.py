@@ -14,18 +14,30 @@ COMMANDS = 500
 class Peer:
     name: str
     command: list[str]
-    #: What its time over ours is to be at least.
-    goal: float
+    #: What its figure over ours is to be at least, for each figure; where there is no goal, the row stands for itself.
+    goals: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    name: str
+    unit: str
+    #: What ours is to be at most, where the goal is a number of its own.
+    most: float | None = None
 
 
 @dataclass(frozen=True)
 class Bench:
+    """One work. Its commands print a number for each figure, in their order; smaller is better."""
+
     name: str
-    unit: str
+    figures: list[Figure]
     ours: list[str]
     peers: list[Peer] = field(default_factory=list)
-    #: What ours is to take at most, where the goal is a number of its own.
-    most: float | None = None
+
+
+def single(name: str, unit: str, ours: list[str], peers: list[Peer] | None = None, most: float | None = None) -> Bench:
+    return Bench(name, [Figure(name, unit, most)], ours, peers or [])
 
 
 def benches(target: Path, folder: Path) -> list[Bench]:
@@ -34,29 +46,40 @@ def benches(target: Path, folder: Path) -> list[Bench]:
     build = [sys.executable, str(Path(__file__).parent.absolute() / "build_tools.py")]
 
     def steps(shape: str) -> Bench:
-        return Bench(f"steps-memory/{shape}", "us a step", [ours, "steps", shape, str(STEPS)], [
-            Peer("tokio tasks", [peers, "tokio", shape, str(STEPS)], 0.2),
-            Peer("dagrs 0.9.0", [peers, "dagrs", shape, str(STEPS)], 3.0),
+        return single(f"steps-memory/{shape}", "us a step", [ours, "steps", shape, str(STEPS)], [
+            Peer("tokio tasks", [peers, "tokio", shape, str(STEPS)], (0.2,)),
+            Peer("dagrs 0.9.0", [peers, "dagrs", shape, str(STEPS)], (3.0,)),
         ])
 
     def durable(count: int, runs: int) -> Bench:
-        floor = Peer("SQLite", [peers, "sqlite", str(count * min(runs, 5)), "2"], 0.8)
-        return Bench(f"steps-durable/{runs}", "us a step", [ours, "durable", str(count), str(runs)], [floor])
+        floor = Peer("SQLite", [peers, "sqlite", str(count * min(runs, 5)), "2"], (0.8,))
+        return single(f"steps-durable/{runs}", "us a step", [ours, "durable", str(count), str(runs)], [floor])
 
     def commands(jobs: int) -> Bench:
         work = [str(COMMANDS), str(jobs)]
-        return Bench(f"commands/{jobs}", "us a command", [ours, "commands", *work], [
-            Peer("posix_spawn", [peers, "posix-spawn", *work], 1 / 1.15),
-            Peer("make", [*build, "make", *work], 1.0),
-            Peer("ninja", [*build, "ninja", *work], 1.8),
+        return single(f"commands/{jobs}", "us a command", [ours, "commands", *work], [
+            Peer("posix_spawn", [peers, "posix-spawn", *work], (1 / 1.15,)),
+            Peer("make", [*build, "make", *work], (1.0,)),
+            Peer("ninja", [*build, "ninja", *work], (1.8,)),
+        ])
+
+    def proxy(load: str) -> Bench:
+        script = [sys.executable, str(Path(__file__).parent.absolute() / "proxies.py")]
+        pingora = str(target.absolute() / "bench-peers/release/bench-pingora")
+        figures = [Figure(f"proxy/{load}", "us of CPU a request"), Figure(f"proxy/{load}-p99", "ms")]
+        return Bench(f"proxy/{load}", figures, [*script, ours, load], [
+            Peer("HAProxy", [*script, "haproxy", load], (0.9, 1 / 1.3)),
+            Peer("nginx", [*script, "nginx", load], (None, None)),
+            Peer("pingora 0.9.1", [*script, pingora, load], (2.0, None)),
         ])
 
     return [
         *(steps(shape) for shape in ("chain", "fan", "layers")),
         *(durable(count, runs) for count, runs in ((1_000, 1), (200, 16), (100, 64))),
         *(commands(jobs) for jobs in (1, 2)),
-        Bench("resume/10000", "ms", [ours, "resume", "10000"], most=100.0),
-        Bench("plan/100000", "s", [ours, "plan", "100000"], most=0.5),
-        Bench("judge/window", "us a window", [ours, "judge-window"], most=1.0),
-        Bench("judge/day", "ms", [ours, "judge-day"], most=100.0),
+        single("resume/10000", "ms", [ours, "resume", "10000"], most=100.0),
+        single("plan/100000", "s", [ours, "plan", "100000"], most=0.5),
+        single("judge/window", "us a window", [ours, "judge-window"], most=1.0),
+        single("judge/day", "ms", [ours, "judge-day"], most=100.0),
+        *(proxy(load) for load in ("kept", "large", "new")),
     ]

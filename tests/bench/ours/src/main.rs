@@ -4,6 +4,7 @@
 mod commands;
 mod judge;
 mod plan;
+mod proxy;
 mod resume;
 mod shape;
 mod steps;
@@ -14,7 +15,7 @@ use std::time::Duration;
 type Outcome = Result<f64, Box<dyn Error>>;
 
 const USAGE: &str = "usage: bench steps chain|fan|layers STEPS | durable STEPS RUNS | commands COMMANDS JOBS | \
-                     resume STEPS | plan STEPS | judge-window | judge-day";
+                     resume STEPS | plan STEPS | judge-window | judge-day | proxy UPSTREAM";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // What `resume` starts and kills.
         ["resume-cut", steps, folder] => resume::run_until_killed(steps.parse()?, folder.as_ref()),
         ["plan", steps] => plan::check(steps.parse()?),
+        // Serves until its standard input ends; what it took is measured from outside.
+        ["proxy", upstream] => return proxy::serve(upstream.parse()?),
         ["judge-window"] => judge::window(),
         ["judge-day"] => judge::day(),
         _ => Err(USAGE.into()),

@@ -43,7 +43,8 @@ def single(name: str, unit: str, ours: list[str], peers: list[Peer] | None = Non
 def benches(target: Path, folder: Path) -> list[Bench]:
     ours = str(target.absolute() / "release/bench")
     peers = str(target.absolute() / "bench-peers/release/bench-peers")
-    build = [sys.executable, str(Path(__file__).parent.absolute() / "build_tools.py")]
+    here = Path(__file__).parent.absolute()
+    build = [sys.executable, str(here / "build_tools.py")]
 
     def steps(shape: str) -> Bench:
         return single(f"steps-memory/{shape}", "us a step", [ours, "steps", shape, str(STEPS)], [
@@ -63,8 +64,10 @@ def benches(target: Path, folder: Path) -> list[Bench]:
             Peer("ninja", [*build, "ninja", *work], (1.8,)),
         ])
 
+    prober = [sys.executable, str(here / "probers.py")]
+
     def proxy(load: str) -> Bench:
-        script = [sys.executable, str(Path(__file__).parent.absolute() / "proxies.py")]
+        script = [sys.executable, str(here / "proxies.py")]
         pingora = str(target.absolute() / "bench-peers/release/bench-pingora")
         figures = [Figure(f"proxy/{load}", "us of CPU a request"), Figure(f"proxy/{load}-p99", "ms")]
         return Bench(f"proxy/{load}", figures, [*script, ours, load], [
@@ -81,5 +84,12 @@ def benches(target: Path, folder: Path) -> list[Bench]:
         single("plan/100000", "s", [ours, "plan", "100000"], most=0.5),
         single("judge/window", "us a window", [ours, "judge-window"], most=1.0),
         single("judge/day", "ms", [ours, "judge-day"], most=100.0),
+        single("probes/http", "us of CPU a probe", [*prober, ours], [
+            Peer("blackbox_exporter", [*prober, "blackbox"], (8.0,)),
+        ]),
+        # Half a core, and the busiest tenth of a second no more than a quarter above the mean one.
+        Bench("probes/checks", [
+            Figure("probes/checks", "cores for 10,000 a second", 0.5), Figure("probes/bunching", "of the mean", 1.25),
+        ], [ours, "checks"]),
         *(proxy(load) for load in ("kept", "large", "new")),
     ]

@@ -4,6 +4,7 @@
 mod commands;
 mod judge;
 mod plan;
+mod probes;
 mod proxy;
 mod resume;
 mod shape;
@@ -15,7 +16,8 @@ use std::time::Duration;
 type Outcome = Result<f64, Box<dyn Error>>;
 
 const USAGE: &str = "usage: bench steps chain|fan|layers STEPS | durable STEPS RUNS | commands COMMANDS JOBS | \
-                     resume STEPS | plan STEPS | judge-window | judge-day | proxy UPSTREAM";
+                     resume STEPS | plan STEPS | judge-window | judge-day | \
+                     proxy UPSTREAM | probes SERVER PROBES | checks";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // What `resume` starts and kills.
         ["resume-cut", steps, folder] => resume::run_until_killed(steps.parse()?, folder.as_ref()),
         ["plan", steps] => plan::check(steps.parse()?),
+        ["probes", server, count] => probes::http(server.parse()?, count.parse()?),
+        ["checks"] => return probes::checks(),
         // Serves until its standard input ends; what it took is measured from outside.
         ["proxy", upstream] => return proxy::serve(upstream.parse()?),
         ["judge-window"] => judge::window(),

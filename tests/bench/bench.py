@@ -42,10 +42,10 @@ def rows(bench: Bench, rounds: int, folder: Path) -> list[dict[str, object]]:
                 "ours": float(f"{ours:.3g}"),
                 "peer": float(f"{other:.3g}"),
                 "peer_name": name,
-                "ratio": round(other / ours, 3),
+                "ratio": round(other / ours, 3) if ours else None,
                 "unit": figure.unit,
                 "goal": goal,
-                "met": None if goal is None else other / ours >= goal,
+                "met": None if goal is None else other >= goal * ours,
             }
             for name, other, goal in peers
         )
@@ -55,7 +55,7 @@ def rows(bench: Bench, rounds: int, folder: Path) -> list[dict[str, object]]:
 def shown(row: dict[str, object]) -> str:
     met = f"  goal: {row['goal']:.3g}" if row["met"] is False else ""
     ours, peer = (f"{row[name]:>10} {row['unit']}" for name in ("ours", "peer"))
-    return f"{row['bench']:<22} {ours}   {row['peer_name']:<16} {peer}   ratio {row['ratio']:>7}{met}"
+    return f"{row['bench']:<22} {ours}   {row['peer_name']:<16} {peer}   ratio {row['ratio'] or '-':>7}{met}"
 
 
 def main() -> None:

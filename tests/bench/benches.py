@@ -76,6 +76,19 @@ def benches(target: Path, folder: Path) -> list[Bench]:
             Peer("pingora 0.9.1", [*script, pingora, load], (2.0, None)),
         ])
 
+    def decide(name: str, burst: str) -> Bench:
+        alarms = Figure(f"decide/{name}-alarms", "% of good releases", 1.0)
+        delay = Figure(f"decide/{name}-delay", "windows to a bad one")
+
+        def judge(name: str, goal: float | None = None) -> Peer:
+            return Peer(name, [ours, "decide", name.split()[0].lower(), burst], (None, goal))
+
+        return Bench(f"decide/{name}", [alarms, delay], [ours, "decide", "window", burst], [
+            # In bursts the event form does not hold, and its delay is no goal.
+            judge("event form", 1 / 1.1 if burst == "1" else None), judge("Wald's ratio"), judge("Argo Rollouts"),
+            judge("Flagger"), judge("Kayenta"),
+        ])
+
     return [
         *(steps(shape) for shape in ("chain", "fan", "layers")),
         *(durable(count, runs) for count, runs in ((1_000, 1), (200, 16), (100, 64))),
@@ -84,6 +97,9 @@ def benches(target: Path, folder: Path) -> list[Bench]:
         single("plan/100000", "s", [ours, "plan", "100000"], most=0.5),
         single("judge/window", "us a window", [ours, "judge-window"], most=1.0),
         single("judge/day", "ms", [ours, "judge-day"], most=100.0),
+        decide("errors", "1"),
+        decide("bursts", "5"),
+        single("decide/dead", "errors served", [ours, "decide-dead"], most=50.0),
         single("probes/http", "us of CPU a probe", [*prober, ours], [
             Peer("blackbox_exporter", [*prober, "blackbox"], (8.0,)),
         ]),

@@ -52,7 +52,7 @@ pub(crate) fn day() -> crate::Outcome {
 }
 
 /// SplitMix64.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     fn unit(&mut self) -> f64 {
@@ -64,7 +64,7 @@ impl Chance {
     }
 
     /// Successes among `n`, by the lengths of the gaps between them.
-    fn binomial(&mut self, n: u64, p: f64) -> u64 {
+    pub(crate) fn binomial(&mut self, n: u64, p: f64) -> u64 {
         let (mut at, mut found) = (0.0, 0);
         loop {
             at += ((1.0 - self.unit()).ln() / (1.0 - p).ln()).floor() + 1.0;

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "the number is what it is for")]
 
 mod commands;
+mod decide;
 mod judge;
 mod plan;
 mod probes;
@@ -17,7 +18,8 @@ type Outcome = Result<f64, Box<dyn Error>>;
 
 const USAGE: &str = "usage: bench steps chain|fan|layers STEPS | durable STEPS RUNS | commands COMMANDS JOBS | \
                      resume STEPS | plan STEPS | judge-window | judge-day | \
-                     proxy UPSTREAM | probes SERVER PROBES | checks";
+                     proxy UPSTREAM | probes SERVER PROBES | checks | \
+                     decide JUDGE BURST | decide-dead";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["plan", steps] => plan::check(steps.parse()?),
         ["probes", server, count] => probes::http(server.parse()?, count.parse()?),
         ["checks"] => return probes::checks(),
+        ["decide", judge, burst] => return decide::compare(judge, burst.parse()?),
+        ["decide-dead"] => decide::dead(),
         // Serves until its standard input ends; what it took is measured from outside.
         ["proxy", upstream] => return proxy::serve(upstream.parse()?),
         ["judge-window"] => judge::window(),

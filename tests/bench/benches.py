@@ -89,6 +89,36 @@ def benches(target: Path, folder: Path) -> list[Bench]:
             judge("Flagger"), judge("Kayenta"),
         ])
 
+    steps_of_python = [str(target.absolute() / "venv-bench/bin/python"), str(here / "python/steps.py")]
+
+    def python_memory(shape: str) -> Bench:
+        work = [shape, str(STEPS)]
+        return single(f"python-memory/{shape}", "us a step", [*steps_of_python, "memory", *work], [
+            Peer("asyncio by hand", [*steps_of_python, "asyncio", *work], (1 / 3,)),
+            Peer("dask", [*steps_of_python, "dask", *work], (5.0,)),
+            Peer("doit", [*steps_of_python, "doit", *work], (5.0,)),
+        ])
+
+    def python_durable(count: int, runs: int, goal: float | None) -> Bench:
+        dbos = Peer("DBOS on SQLite", [*steps_of_python, "dbos", str(min(count, 100)), str(runs)], (goal,))
+        ours = [*steps_of_python, "durable", str(count), str(runs)]
+        return single(f"python-durable/{runs}", "us a step", ours, [dbos])
+
+    node = target.absolute() / "bench-node"
+    package = node / "tidegate/dist/index.js"
+    steps_of_node = ["env", f"BENCH_PEERS={node}", f"BENCH_PACKAGE={package}", "node", str(here / "node/steps.mjs")]
+
+    def node_memory(shape: str, peer: str, goal: float) -> Bench:
+        work = [shape, str(STEPS)]
+        name = peer.replace("a thread's ", "").replace(" ", "-")
+        return single(f"node-memory/{shape}", "us a step", [*steps_of_node, "memory", *work], [
+            Peer(peer, [*steps_of_node, name, *work], (goal,))
+        ])
+
+    def imported(language: str, program: str, argument: str, bare: str, text: str, most: float) -> Bench:
+        command = [sys.executable, str(here / "imports.py"), program, argument, bare, text]
+        return single(f"import/{language}", "ms", command, most=most)
+
     return [
         *(steps(shape) for shape in ("chain", "fan", "layers")),
         *(durable(count, runs) for count, runs in ((1_000, 1), (200, 16), (100, 64))),
@@ -108,4 +138,12 @@ def benches(target: Path, folder: Path) -> list[Bench]:
             Figure("probes/checks", "cores for 10,000 a second", 0.5), Figure("probes/bunching", "of the mean", 1.25),
         ], [ours, "checks"]),
         *(proxy(load) for load in ("kept", "large", "new")),
+        *(python_memory(shape) for shape in ("chain", "fan", "layers")),
+        python_durable(1_000, 1, 12.0),
+        python_durable(200, 16, None),
+        python_durable(100, 64, 60.0),
+        node_memory("fan", "p-graph", 1.0),
+        node_memory("chain", "a thread's round trip", 1 / 1.3),
+        imported("python", steps_of_python[0], "-c", "pass", "import tidegate", 15.0),
+        imported("node", "node", "-e", "0", f"require({str(package)!r})", 10.0),
     ]

@@ -25,6 +25,22 @@ pub(crate) fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
     done
 }
 
+/// Does something without the interpreter, such as waiting, and comes back to it. A thread that comes back to one that
+/// ends stays where it is.
+pub(crate) fn reattached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    let (done, inside) = py.detach(|| {
+        let done = work();
+        loop {
+            match Inside::enter() {
+                Some(inside) => return (done, inside),
+                None => std::thread::park(),
+            }
+        }
+    });
+    drop(inside);
+    done
+}
+
 struct Inside;
 
 impl Inside {

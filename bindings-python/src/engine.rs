@@ -12,7 +12,8 @@ use tidegate::pipeline::PipelineSpec;
 use tidegate::supervisor::Launcher;
 use tidegate::{Command, EngineOptions, Error, Functions, Kind, Outcome, Result, Secret};
 
-use crate::call::{Caller, Calls, PythonFunction};
+use crate::call::{Caller, PythonFunction};
+use crate::calls::Calls;
 use crate::error::{detached, json, parse};
 use crate::host::{Host, block};
 use crate::run::Run;
@@ -47,16 +48,9 @@ pub(crate) struct Engine {
 
 #[pymethods]
 impl Engine {
-    /// Opens a journal. `call(id, function, payload)` and `stop(id)` are called from other threads.
+    /// Opens a journal.
     #[staticmethod]
-    fn open(
-        py: Python<'_>,
-        path: PathBuf,
-        options: &str,
-        calls: &Calls,
-        call: Py<PyAny>,
-        stop: Py<PyAny>,
-    ) -> PyResult<Engine> {
+    fn open(py: Python<'_>, path: PathBuf, options: &str, calls: &Calls) -> PyResult<Engine> {
         let (host, engine) = detached(py, || {
             let options: Options = parse(options, "the engine's options")?;
             let mut builder = EngineOptions::new().durability(options.durability);
@@ -71,7 +65,7 @@ impl Engine {
             let engine = host.handle()?.block_on(builder.open(path))?;
             Ok((host, engine))
         })?;
-        Ok(Engine { host: Arc::new(host), engine: Mutex::new(Some(engine)), caller: Caller::new(calls, call, stop) })
+        Ok(Engine { host: Arc::new(host), engine: Mutex::new(Some(engine)), caller: Caller::new(calls) })
     }
 
     /// Starts a run, or takes it up.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod call;
+mod calls;
 mod engine;
 mod error;
 mod host;
@@ -15,7 +16,7 @@ use pyo3::prelude::*;
 /// The native part of `tidegate`; use the package instead.
 #[pymodule]
 fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<call::Calls>()?;
+    module.add_class::<calls::Calls>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<reader::Follow>()?;
     module.add_class::<reader::Reader>()?;

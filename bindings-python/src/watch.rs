@@ -11,7 +11,8 @@ use tidegate::time::{Chance, SystemClock, Time};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::call::{Caller, Calls};
+use crate::call::Caller;
+use crate::calls::Calls;
 use crate::error::{self, detached, parse};
 use crate::host::{Host, block, seconds};
 use crate::run::answer;
@@ -35,15 +36,8 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch the check of this spec. With a function, that is what is probed, and the spec has no probe.
     #[staticmethod]
-    fn start(
-        py: Python<'_>,
-        spec: &str,
-        function: Option<Py<PyAny>>,
-        calls: &Calls,
-        call: Py<PyAny>,
-        stop: Py<PyAny>,
-    ) -> PyResult<Watch> {
-        let caller = Caller::new(calls, call, stop);
+    fn start(py: Python<'_>, spec: &str, function: Option<Py<PyAny>>, calls: &Calls) -> PyResult<Watch> {
+        let caller = Caller::new(calls);
         detached(py, || {
             let (check, probe) = match function {
                 Some(function) => function_check(spec, function, caller)?,
@@ -126,7 +120,7 @@ fn function_check(spec: &str, function: Py<PyAny>, caller: Caller) -> Result<(Ch
     Ok((check, Arc::new(probe)))
 }
 
-fn verdict(answer: crate::call::Answer) -> Outcome {
+fn verdict(answer: crate::calls::Answer) -> Outcome {
     match answer {
         Ok(value) => serde_json::from_value(value).unwrap_or_else(|error| {
             Outcome::new(Verdict::Unknown, format!("the function's answer is no result: {error}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import contextvars
 import inspect
 import os
@@ -24,6 +25,8 @@ __all__ = ["Bound", "Bridge", "Target"]
 
 MAX_DETAIL = 16_384
 """No more characters of a traceback are kept: its end, which says most."""
+IDLE = 10.0
+"""How many seconds a thread waits for a call while others wait as well."""
 HERE = os.path.dirname(__file__)
 
 
@@ -70,30 +73,72 @@ def _leave_at_exit() -> None:
 
 
 class Bridge:
-    """The calls under way. The core begins and stops them by number, from its own threads."""
+    """The calls under way. Threads of this bridge take them from the core, which asks for them and stops them by number.
+
+    Functions may block, so one thread always waits for the next call: the one that takes a call while no other waits
+    starts another first. There are as many as functions ever ran at a time, and one more; those that wait in vain end.
+    """
 
     def __init__(self) -> None:
         _leave_at_exit()
         self.calls = _tidegate.Calls()
         self._lock = threading.Lock()
         self._open: dict[int, _Call] = {}
+        self._threads: set[threading.Thread] = set()
         self._closed = False
 
-    def begin(self, number: int, bound: Bound, payload: str) -> None:
-        """Begins a call and returns."""
-        call = _Call(self, number, bound, payload)
+    def serve(self) -> None:
+        """Sees to it that calls are taken from now on."""
         with self._lock:
-            if self._closed:
-                # Not answered: the attempt is cut off, and goes on when the run is taken up again.
-                return
-            self._open[number] = call
+            if not self._threads:
+                self._add_thread()
+
+    def _add_thread(self) -> None:
+        # A daemon: a function that does not heed its context must not keep the program from ending.
+        thread = threading.Thread(target=self._take_calls, name="tidegate-call", daemon=True)
+        self._threads.add(thread)
         try:
-            call.start()
+            thread.start()
         except BaseException:
-            self.drop(number)
+            self._threads.discard(thread)
             raise
 
-    def stop(self, number: int) -> None:
+    def _take_calls(self) -> None:
+        take = self.calls.take
+        while (taken := take(IDLE)) is not None:
+            number, bound, payload, alone = taken
+            if alone:
+                with self._lock:
+                    # Without another thread calls wait for this one; the next time it may work.
+                    if not self._closed:
+                        with contextlib.suppress(RuntimeError):
+                            self._add_thread()
+            if bound is None or payload is None:
+                self._stop(number)
+            else:
+                self._begin(number, bound, payload)
+            del taken, bound, payload
+        with self._lock:
+            self._threads.discard(threading.current_thread())
+
+    def _begin(self, number: int, bound: Bound, payload: str) -> None:
+        """Runs a sync function to its end, and begins an async one."""
+        try:
+            call = _Call(self, number, bound, payload)
+            with self._lock:
+                if self._closed:
+                    # Not answered: the attempt is cut off, and goes on when the run is taken up again.
+                    return
+                self._open[number] = call
+            # It may have been asked to end when nobody knew of it here.
+            if self.calls.is_stopped(number):
+                call.stop()
+            call.start()
+        except BaseException as error:
+            self.drop(number)
+            self.calls.finish(number, None, summary(error), detail(error))
+
+    def _stop(self, number: int) -> None:
         """Asks a call to end."""
         with self._lock:
             call = self._open.get(number)
@@ -112,12 +157,14 @@ class Bridge:
         with self._lock:
             self._closed = True
             calls = list(self._open.values())
+            threads = list(self._threads)
+        self.calls.close()
         for call in calls:
             call.stop()
         end = time.monotonic() + limit
-        for call in calls:
-            if call.thread is not None and call.thread is not threading.current_thread():
-                call.thread.join(max(0.0, end - time.monotonic()))
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
         return [call.task for call in calls if call.task is not None and call.is_elsewhere]
 
 
@@ -135,7 +182,6 @@ class _Call:
         self.is_elsewhere = self._loop is not None
         """Whether it runs on a loop of the caller's."""
         self._stop = threading.Event()
-        self.thread: threading.Thread | None = None
         self.task: asyncio.Task[None] | None = None
         self._begun = False
 
@@ -143,11 +189,7 @@ class _Call:
         if self._loop is not None:
             self._on_loop(self._spawn)
             return
-        # A daemon: one that does not heed its context must not keep the program from ending.
-        thread = threading.Thread(target=self._thread, name=f"tidegate-call-{self._number}", daemon=True)
-        thread.start()
-        # Only now can it be joined.
-        self.thread = thread
+        self._run_here()
 
     def stop(self) -> None:
         self._stop.set()
@@ -174,7 +216,7 @@ class _Call:
         if self.task is not None and self._begun:
             self.task.cancel()
 
-    def _thread(self) -> None:
+    def _run_here(self) -> None:
         if self._target.is_async:
             self._run(self._main())
             return

@@ -53,10 +53,7 @@ class Core:
             "secrets": dict(secrets or {}),
             "supervisor": [sys.executable, "-m", "tidegate", "supervise", "{dir}"] if sys.executable else [],
         }
-        bridge = self.bridge
-        self.native = _tidegate.Engine.open(
-            self.path, json.dumps(options), bridge.calls, bridge.begin, bridge.stop
-        )
+        self.native = _tidegate.Engine.open(self.path, json.dumps(options), self.bridge.calls)
         self.is_open = True
         _remember(self)
 
@@ -71,6 +68,8 @@ class Core:
     ) -> _tidegate.Run:
         """Starts a run, or takes it up."""
         functions = {name: Bound(function, loop, context) for name, function in pipeline._functions.items()}
+        if functions:
+            self.bridge.serve()
         by = (rerun_failed if isinstance(rerun_failed, str) else who()) if rerun_failed else None
         options = {"key": key, "params": json.loads(encode(params)), "rerun_failed": by}
         return self.native.start(json.dumps(pipeline.to_spec()), functions, json.dumps(options))

@@ -117,7 +117,9 @@ class Watch:
             probe, bridge = self._check.probe, self._bridge
             bound = Bound(_Probe(probe), loop, contextvars.copy_context()) if callable(probe) else None
             fields = fields_of(self._check, "probe") if callable(probe) else self._check.to_spec()
-            self._native = _tidegate.Watch.start(json.dumps(fields), bound, bridge.calls, bridge.begin, bridge.stop)
+            if bound is not None:
+                bridge.serve()
+            self._native = _tidegate.Watch.start(json.dumps(fields), bound, bridge.calls)
         return self._native
 
     def _read(self, text: str) -> Transition:

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     open: Mutex<Open>,
     /// There is something to take, or nothing will come any more.
     changed: Condvar,
+    /// There is more to take than there are threads that wait, or nothing will come any more.
+    crowded: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,10 @@ struct Open {
     queue: VecDeque<Item>,
     /// Threads that wait for something to take.
     waiting: usize,
+    /// How often something was taken.
+    taken: u64,
+    /// How many threads were asked for the last time, while there were too few.
+    grown: usize,
     closed: bool,
 }
 
@@ -59,9 +65,12 @@ enum Item {
     Stop(u64),
 }
 
-/// For Python: a call's number, its function and payload, and whether no other thread waits now. Without a function the
-/// call is to be asked to end.
-type Taken = (u64, Option<Py<PyAny>>, Option<String>, bool);
+/// For Python: a call's number, its function and payload. Without these the call is to be asked to end.
+type Taken = (u64, Option<Py<PyAny>>, Option<String>);
+
+/// When nothing was taken for so long, those who could are blocked, and others are needed. Long enough for many calls
+/// that do little, so that they don't each get a thread.
+const BLOCKED: Duration = Duration::from_millis(2);
 
 #[pymethods]
 impl Calls {
@@ -76,17 +85,24 @@ impl Calls {
     fn take(&self, py: Python<'_>, patience: f64) -> Option<Taken> {
         let item = self.shared.lock().pop();
         // Without letting the interpreter go where that is not needed: many short calls are done in a row.
-        let (item, alone) = match item {
-            Some(found) => found,
+        let item = match item {
+            Some(item) => item,
             None => {
                 let patience = seconds(patience);
                 reattached(py, || self.shared.wait(patience))?
             }
         };
+        self.shared.tell_if_crowded();
         Some(match item {
-            Item::Begin(id, function, payload) => (id, Some(function.clone_ref(py)), Some(payload), alone),
-            Item::Stop(id) => (id, None, None, alone),
+            Item::Begin(id, function, payload) => (id, Some(function.clone_ref(py)), Some(payload)),
+            Item::Stop(id) => (id, None, None),
         })
+    }
+
+    /// Waits until there are calls and nobody to take them, and says how many more threads are to; `None` when there will
+    /// be no more calls.
+    fn crowded(&self, py: Python<'_>) -> Option<usize> {
+        reattached(py, || self.shared.crowded())
     }
 
     /// Whether a call was asked to end.
@@ -137,6 +153,7 @@ impl Calls {
         let left = std::mem::take(&mut open.queue);
         drop(open);
         self.shared.changed.notify_all();
+        self.shared.crowded.notify_all();
         drop(left);
     }
 
@@ -202,15 +219,60 @@ impl Shared {
             return;
         }
         open.queue.push_back(item);
-        let anybody = open.waiting > 0;
+        let (first, anybody) = (open.queue.len() == 1, open.waiting > 0);
         drop(open);
         if anybody {
             self.changed.notify_one();
+        } else if first {
+            self.crowded.notify_one();
+        }
+    }
+
+    /// Those who waited may be fewer than what there is to take.
+    fn tell_if_crowded(&self) {
+        let open = self.lock();
+        if open.grown == 0 && open.waiting == 0 && !open.queue.is_empty() {
+            drop(open);
+            self.crowded.notify_one();
+        }
+    }
+
+    /// Waits until too few take what there is. The number doubles for as long as only those who were added take
+    /// something: a thousand functions that wait are all begun within some milliseconds.
+    fn crowded(&self) -> Option<usize> {
+        let mut open = self.lock();
+        loop {
+            if open.closed {
+                return None;
+            }
+            if open.queue.is_empty() || open.waiting > 0 {
+                open.grown = 0;
+                open = self.crowded.wait(open).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let before = open.taken;
+            let until = Instant::now() + BLOCKED;
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() || open.closed {
+                    break;
+                }
+                open = self.crowded.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let taken = usize::try_from(open.taken - before).unwrap_or(usize::MAX);
+            if taken > open.grown || open.waiting > 0 {
+                open.grown = 0;
+                continue;
+            }
+            if !open.closed && !open.queue.is_empty() {
+                open.grown = (open.grown * 2).clamp(1, open.queue.len());
+                return Some(open.grown);
+            }
         }
     }
 
     /// Waits for something to take.
-    fn wait(&self, patience: Option<Duration>) -> Option<(Item, bool)> {
+    fn wait(&self, patience: Option<Duration>) -> Option<Item> {
         let mut open = self.lock();
         open.waiting += 1;
         loop {
@@ -246,8 +308,8 @@ impl Shared {
 }
 
 impl Open {
-    /// What is to be done next, and whether nobody else waits for what comes after it.
-    fn pop(&mut self) -> Option<(Item, bool)> {
+    /// What is to be done next.
+    fn pop(&mut self) -> Option<Item> {
         if self.closed {
             return None;
         }
@@ -258,7 +320,10 @@ impl Open {
                 Item::Begin(id, ..) if self.calls.get(id).is_none_or(|call| call.answer.is_none()) => {
                     self.calls.remove(id);
                 }
-                _ => return Some((item, self.waiting == 0)),
+                _ => {
+                    self.taken += 1;
+                    return Some(item);
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ from ._values import ValueFault
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
 __all__ = ["Bound", "Bridge", "Target"]
@@ -75,8 +75,8 @@ def _leave_at_exit() -> None:
 class Bridge:
     """The calls under way. Threads of this bridge take them from the core, which asks for them and stops them by number.
 
-    Functions may block, so one thread always waits for the next call: the one that takes a call while no other waits
-    starts another first. There are as many as functions ever ran at a time, and one more; those that wait in vain end.
+    A thread does one call after the other. Functions may block: when nobody takes what is there, another thread of its
+    own adds some. Those that wait in vain for long end.
     """
 
     def __init__(self) -> None:
@@ -90,12 +90,13 @@ class Bridge:
     def serve(self) -> None:
         """Sees to it that calls are taken from now on."""
         with self._lock:
-            if not self._threads:
-                self._add_thread()
+            if not self._threads and not self._closed:
+                self._add_thread(self._take_calls)
+                self._add_thread(self._add_threads)
 
-    def _add_thread(self) -> None:
+    def _add_thread(self, target: Callable[[], None]) -> None:
         # A daemon: a function that does not heed its context must not keep the program from ending.
-        thread = threading.Thread(target=self._take_calls, name="tidegate-call", daemon=True)
+        thread = threading.Thread(target=target, name="tidegate-call", daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
@@ -103,16 +104,20 @@ class Bridge:
             self._threads.discard(thread)
             raise
 
+    def _add_threads(self) -> None:
+        while (count := self.calls.crowded()) is not None:
+            with self._lock:
+                if self._closed:
+                    return
+                # Where no more threads can be had, calls wait for those that there are.
+                with contextlib.suppress(RuntimeError):
+                    for _ in range(count):
+                        self._add_thread(self._take_calls)
+
     def _take_calls(self) -> None:
         take = self.calls.take
         while (taken := take(IDLE)) is not None:
-            number, bound, payload, alone = taken
-            if alone:
-                with self._lock:
-                    # Without another thread calls wait for this one; the next time it may work.
-                    if not self._closed:
-                        with contextlib.suppress(RuntimeError):
-                            self._add_thread()
+            number, bound, payload = taken
             if bound is None or payload is None:
                 self._stop(number)
             else:

@@ -15,6 +15,7 @@ MAX_INTEGER = 2**53 - 1
 """The largest integer that every language reads back from JSON as it was."""
 MAX_DEPTH = 100
 """How deep a value may be nested."""
+_TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class ValueFault(TypeError):
@@ -27,7 +28,7 @@ def encode(value: Any) -> str:
     Raises ``ValueFault`` for anything else, with the place: NaN and infinities, integers beyond 2^53 - 1, keys that are
     no texts, text that is not Unicode, other types.
     """
-    return json.dumps(_plain(value, "", 0), ensure_ascii=False, separators=(",", ":"))
+    return _TEXT(_plain(value, "", 0))
 
 
 def _fault(message: str, path: str) -> ValueFault:

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use serde::Deserialize;
 use tidegate::journal::{Durability, RUNS_LISTED};
 use tidegate::pipeline::PipelineSpec;
@@ -68,20 +69,21 @@ impl Engine {
         Ok(Engine { host: Arc::new(host), engine: Mutex::new(Some(engine)), caller: Caller::new(calls) })
     }
 
-    /// Starts a run, or takes it up.
+    /// Starts a run, or takes it up, and puts it into `begun`: an interrupt that comes as this returns would lose it.
     fn start(
         &self,
         py: Python<'_>,
         spec: &str,
         functions: BTreeMap<String, Py<PyAny>>,
         options: &str,
-    ) -> PyResult<Run> {
+        begun: &Bound<'_, PyList>,
+    ) -> PyResult<()> {
         let mut registered = Functions::new();
         for (name, function) in functions {
             let function = PythonFunction { function: Arc::new(function), caller: self.caller.clone() };
             registered.insert(name, Arc::new(function));
         }
-        detached(py, || {
+        let run = detached(py, || {
             let engine = self.engine()?;
             let spec: PipelineSpec = parse(spec, "the pipeline")?;
             let options: StartOptions = parse(options, "the run's options")?;
@@ -93,7 +95,8 @@ impl Engine {
                 start = start.rerun_failed(by);
             }
             Ok(Run::new(wait(start.start())?, Arc::clone(&self.host)))
-        })
+        })?;
+        begun.append(run)
     }
 
     /// Sends a command to a run.

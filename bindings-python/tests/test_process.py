@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def interrupted(wait: str) -> str:
 def test_the_first_interrupt_cancels_and_cleans_up(child: Child, tmp_path: Path, journal: Path, wait: str) -> None:
     process = child(interrupted(wait))
     until(lambda: lines(tmp_path / "ran") == ["work"])
+    # Between ``start`` and the wait that follows nobody would cancel it.
+    time.sleep(0.0 if wait in ("run", "asyncio") else 0.5)
     process.send_signal(signal.SIGINT)
     until(lambda: lines(tmp_path / "ran") == ["work", "tidy"])
     assert process.poll() is None
@@ -255,3 +258,34 @@ def test_an_engine_belongs_to_the_loop_that_opened_it(journal: Path) -> None:
     asyncio.run(come_back())
     with tidegate.Engine(journal) as again:
         assert [(row.key, row.finished) for row in again.runs()] == [("v1", False)]
+
+
+def test_an_interrupt_that_comes_while_the_run_is_begun_cancels_it(child: Child, tmp_path: Path) -> None:
+    program = """
+    import os, signal, sys, tidegate
+
+    def note(text):
+        with open("ran", "a") as file:
+            print(text, file=file)
+
+    pipeline = tidegate.Pipeline("p")
+
+    @pipeline.step
+    def work(context):
+        # The thread that runs the pipeline may not have got to its wait yet.
+        os.kill(os.getpid(), signal.SIGINT)
+        context.wait_stopped(30)
+
+    @pipeline.step(cleanup=True)
+    def tidy(context):
+        note("tidy " + sys.argv[1])
+
+    with tidegate.Engine("release.db") as engine:
+        try:
+            engine.run(pipeline)
+        except KeyboardInterrupt:
+            note("interrupted " + sys.argv[1])
+    """
+    for i in range(10):
+        _, err = child(program, str(i)).communicate(timeout=PATIENCE)
+        assert (lines(tmp_path / "ran")[-2:], err) == ([f"tidy {i}", f"interrupted {i}"], "")

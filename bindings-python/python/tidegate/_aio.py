@@ -149,8 +149,9 @@ class AsyncEngine:
     ) -> AsyncRun:
         """The same, without waiting for the end: returns as soon as the start is recorded."""
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-        native = await asyncio.to_thread(self._core.start, pipeline, key, params, rerun_failed, loop, context)
-        return AsyncRun(self, native)
+        begun: list[_tidegate.Run] = []
+        await asyncio.to_thread(self._core.start, pipeline, key, params, rerun_failed, loop, context, begun)
+        return AsyncRun(self, begun[0])
 
     async def cancel(self, run: str, reason: str = "", *, by: str | None = None) -> AsyncRun:
         """Cancels a run, by its id, also one whose program does not come back; see ``Engine.cancel``."""

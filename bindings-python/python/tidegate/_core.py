@@ -65,14 +65,15 @@ class Core:
         rerun_failed: bool | str,
         loop: asyncio.AbstractEventLoop | None,
         context: contextvars.Context,
-    ) -> _tidegate.Run:
-        """Starts a run, or takes it up."""
+        begun: list[_tidegate.Run],
+    ) -> None:
+        """Starts a run, or takes it up, and puts it into ``begun``: also when an interrupt comes as this returns."""
         functions = {name: Bound(function, loop, context) for name, function in pipeline._functions.items()}
         if functions:
             self.bridge.serve()
         by = (rerun_failed if isinstance(rerun_failed, str) else who()) if rerun_failed else None
         options = {"key": key, "params": json.loads(encode(params)), "rerun_failed": by}
-        return self.native.start(json.dumps(pipeline.to_spec()), functions, json.dumps(options))
+        self.native.start(json.dumps(pipeline.to_spec()), functions, json.dumps(options), begun)
 
     def send(self, run: str, command: spec.Command) -> None:
         """Sends a command to a run."""

@@ -77,14 +77,23 @@ class Engine:
         The first Ctrl-C cancels the run, waits for its cleanup steps and raises ``KeyboardInterrupt``; the second one
         raises at once and leaves the run to be taken up again.
         """
-        return self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed).outcome()
+        begun: list[_tidegate.Run] = []
+        # Wherever the interrupt comes: what was begun is cancelled.
+        try:
+            self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context(), begun)
+            return Run(self, begun[0])._wait(None)
+        except KeyboardInterrupt:
+            if begun:
+                Run(self, begun[0])._interrupted()
+            raise
 
     def start(
         self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
     ) -> Run:
         """The same, without waiting: returns as soon as the start is recorded."""
-        native = self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context())
-        return Run(self, native)
+        begun: list[_tidegate.Run] = []
+        self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context(), begun)
+        return Run(self, begun[0])
 
     def cancel(self, run: str, reason: str = "", *, by: str | None = None) -> Run:
         """Cancels a run, by its id, whoever started it; ``outcome()`` of what it returns says when it is done.

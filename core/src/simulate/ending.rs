@@ -16,7 +16,8 @@ impl Telling<'_> {
     pub(super) fn end(mut self, runs: Vec<RunEnd>) -> Result<End> {
         // What the last run asked for is still being looked after.
         let until = self.world.now.after(AFTERWARDS);
-        while self.world.now < until {
+        // A driver that was killed in that time is followed by another one.
+        while self.world.now < until || self.driver.is_none() {
             self.world.advance(self.world.now.after(Span::seconds(1)));
             let now = self.world.now;
             match &mut self.driver {

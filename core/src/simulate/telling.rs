@@ -11,7 +11,7 @@ use crate::pipeline::{RunInput, RunState, RunStatus};
 use crate::simulate::driver::Driver;
 use crate::simulate::person::said_by;
 use crate::simulate::world::World;
-use crate::simulate::{Appended, Chapter, Done, End, Moment, Point, RunEnd, Story};
+use crate::simulate::{Appended, Chapter, Done, End, Fault, Moment, Point, RunEnd, Story};
 use crate::time::{Span, Time};
 
 /// More turns than any chapter needs: one that takes more does not end.
@@ -300,8 +300,10 @@ impl<'a> Telling<'a> {
                     return Ok(());
                 }
                 Some((Appended::Durable, down)) => {
-                    // Another fault of the story may fail it.
-                    if driver.kernel.commit().is_ok() {
+                    // Another fault of the story may fail it, or only say that it did.
+                    let appends = self.appends;
+                    let only_says = |fault: &Fault| matches!(fault.at, Point::Append { n, how: Appended::Unacknowledged } if n == appends);
+                    if driver.kernel.commit().is_ok() || self.story.faults.iter().any(only_says) {
                         self.world.steps.record(&driver.fed);
                     }
                     self.die(down);

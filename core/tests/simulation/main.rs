@@ -1,6 +1,4 @@
-//! Stories in a virtual world: crashes everywhere, random stories, and thousands of canaries.
-//!
-//! `TIDEGATE_SEED=7` tells the random story of one seed again; `TIDEGATE_STORIES=5000` tells more of them.
+//! Stories in a virtual world: crashes everywhere, and thousands of canaries. Random stories: tests/schedules.
 
 mod canaries;
 mod crashes;
@@ -8,5 +6,4 @@ mod first_release;
 mod narration;
 mod people;
 mod pipelines;
-mod random;
 mod stories;

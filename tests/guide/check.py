@@ -1,8 +1,8 @@
 """Runs every block of the guide, as its readers would: ``python3 check.py [PAGE...]``, after ``tests/guide/run`` has built
 what it needs. Tells what came of each in TAP, and fails if one did.
 
-- A page has a folder. A block whose first line is a comment with a file's name is only written there; the page must name
-  the file in a shell block after it. ``src/bin/NAME.rs`` becomes the program ``target/debug/NAME``.
+- A page has a folder. A block whose first line is a comment with a file's name is only written there; a block
+  after it must name the file. ``src/bin/NAME.rs`` becomes the program ``target/debug/NAME``.
 - ``sh`` and ``console`` blocks run in that folder, in order, with the variables that those before them exported. A ``sh``
   block must end with 0. In ``console``, ``$ `` begins a command, and what it prints stands below it.
 - Every other ``python``, ``js`` and ``rust`` block runs in an empty folder of its own and must end with 0. An ``output``
@@ -103,12 +103,12 @@ class Page:
     def run(self, block: Block) -> None:
         """Runs a block, or writes it."""
         text = block.text.replace(ADDRESS, f"127.0.0.1:{self.port}")
+        self.unused = {file: b for file, b in self.unused.items() if shown(file) not in text}
         if block.file is not None:
             self.unused[block.file] = block
             self.write(block.file, text)
             return
         if block.language in SHELL:
-            self.unused = {file: b for file, b in self.unused.items() if shown(file) not in text}
             self.console(text) if block.language == "console" else self.script(block, text)
             return
         folder = self.folder / f"line-{block.line}"
@@ -217,7 +217,7 @@ def run_page(name: str, port: int) -> list[tuple[str, str | None, float]]:
             except Wrong as wrong:
                 fault = str(wrong)
             told.append((block.title, fault, time.monotonic() - began))
-        told.extend((block.title, f"no shell block runs {file}", 0.0) for file, block in page.unused.items())
+        told.extend((block.title, f"nothing after it names {file}", 0.0) for file, block in page.unused.items())
     finally:
         page.close()
     return told

@@ -15,14 +15,17 @@ impl Telling<'_> {
     /// Lets the world go on for a while, and puts the end together.
     pub(super) fn end(mut self, runs: Vec<RunEnd>) -> Result<End> {
         // What the last run asked for is still being looked after.
-        let until = self.world.now.after(AFTERWARDS);
-        // A driver that was killed in that time is followed by another one.
+        let mut until = self.world.now.after(AFTERWARDS);
+        // A driver that was killed in that time is followed by another one, which has as much of it.
         while self.world.now < until || self.driver.is_none() {
             self.world.advance(self.world.now.after(Span::seconds(1)));
             let now = self.world.now;
             match &mut self.driver {
                 Some(driver) => driver.look(&mut self.world, now)?,
-                None => self.begin()?,
+                None => {
+                    self.begin()?;
+                    until = now.after(AFTERWARDS);
+                }
             }
             self.commit()?;
         }

@@ -131,6 +131,46 @@ async fn sockets() -> Server {
     .await
 }
 
+/// Whoever has said all may still listen, through a tunnel too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_side_of_a_tunnel_may_half_close() {
+    // The first one waits for the client to end and then says goodbye, the second the other way round.
+    for instance_first in [false, true] {
+        let server = Server::start(move |mut stream, seen| async move {
+            seen.request(&mut stream).await;
+            let accept = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+            stream.write_all(accept.as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            if instance_first {
+                stream.write_all(b"goodbye").await.unwrap();
+                stream.shutdown().await.unwrap();
+                stream.read_to_string(&mut heard).await.unwrap();
+            } else {
+                stream.read_to_string(&mut heard).await.unwrap();
+                stream.write_all(b"goodbye").await.unwrap();
+            }
+            seen.odd.lock().unwrap().push(heard);
+        })
+        .await;
+        let bench = Bench::before(Config::default(), &server).await;
+        let mut client = Client::to(bench.at()).await;
+        client.send(UPGRADE).await.unwrap();
+        assert_eq!(client.read(What::Head).await.unwrap().status(), 101);
+        if instance_first {
+            assert_eq!(client.rest().await, b"goodbye");
+            client.send("and you").await.unwrap();
+            client.0.get_mut().shutdown().await.unwrap();
+        } else {
+            client.send("and you").await.unwrap();
+            client.0.get_mut().shutdown().await.unwrap();
+            assert_eq!(client.rest().await, b"goodbye");
+        }
+        until("the tunnel ends", || bench.proxy.stats().instances["v-1"].in_flight == 0).await;
+        until("all was heard", || *server.seen.odd.lock().unwrap() == ["and you"]).await;
+        bench.deserted().await;
+    }
+}
+
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: shop\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::bench::within;
+use crate::bench::LONG;
 
 /// The work of a second process of this test.
 const WORK: &str = "PROXY_TEST_WORK";
@@ -33,7 +33,8 @@ pub(crate) fn process(work: &str) -> tokio::process::Command {
 
 /// Does work in a process of its own and passes on what it said.
 pub(crate) async fn alone(work: &str) {
-    let output = within(work, process(work).output()).await.unwrap();
+    // Longer than anything in it may take, so that it says itself what did.
+    let output = tokio::time::timeout(2 * LONG, process(work).output()).await.expect(work).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{work}: {said}");
     said.lines().filter(|line| line.starts_with("figure: ")).for_each(|line| eprintln!("{line}"));

@@ -226,10 +226,14 @@ pub(super) fn response(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) ->
         }
         _ => return false,
     }
-    // Several equal lengths have passed the parser; one is kept.
-    if single(headers, &CONTENT_LENGTH).is_err() {
-        let Some(length) = headers.get(CONTENT_LENGTH).cloned() else { return false };
-        headers.insert(CONTENT_LENGTH, length);
+    // Several equal lengths have passed the parser, in lines or as a list; one is kept (RFC 9112, 6.3).
+    let lines = single(headers, &CONTENT_LENGTH).is_err();
+    if let Some(length) = headers.get(CONTENT_LENGTH)
+        && (lines || length.as_bytes().contains(&b','))
+    {
+        let one = length.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+        let Ok(one) = HeaderValue::from_bytes(one) else { return false };
+        headers.insert(CONTENT_LENGTH, one);
     }
     strip(headers);
     headers.remove(PROXY_AUTHENTICATE);
@@ -346,9 +350,11 @@ mod tests {
         let mut headers = parts(&[("transfer-encoding", "chunked"), ("content-length", "5"), ("trailer", "x")]).headers;
         assert!(response(&mut headers, None));
         assert_eq!(headers.len(), 1, "only Trailer is left: {headers:?}");
-        let mut headers = parts(&[("content-length", "5"), ("content-length", "5")]).headers;
-        assert!(response(&mut headers, None));
-        assert_eq!(headers.get_all("content-length").iter().count(), 1);
+        for lines in [vec![("content-length", "5"), ("content-length", "5")], vec![("content-length", "5 , 5")]] {
+            let mut headers = parts(&lines).headers;
+            assert!(response(&mut headers, None));
+            assert_eq!(headers.get_all("content-length").iter().collect::<Vec<_>>(), ["5"]);
+        }
     }
 
     proptest! {

@@ -231,7 +231,8 @@ impl Proxy {
     /// while any instance that could be drawn was in its warm-up or a version with a share had no instance ready, as the
     /// counted share would not be the assigned one, and those that no instance was ready for. An upgraded connection is
     /// one request that ended with its upgrade. A request that broke off or overran its own body counts as abandoned,
-    /// and so does one that could not be sent because the proxy had no port or file handle left.
+    /// and so does one that could not be sent because the proxy had no port or file handle left. A client that shuts its
+    /// sending side before it has its answer can't be told from one that has left, and counts as such.
     pub fn windows(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.windows(after, limit))

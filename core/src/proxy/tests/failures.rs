@@ -231,3 +231,14 @@ async fn a_body_that_takes_long_does_not_hold_back_what_others_got() {
     }
     assert_eq!(bench.proxy.stats().versions["v"].late, 1);
 }
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_reaches_nobody() {
+    let two = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na\
+               HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+    let (bench, _server) = Bench::with(Config::default(), Manner::Raw(two)).await;
+    for _ in 0..5 {
+        let answer = ask(bench.at(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert_eq!(answer.text(), "a");
+    }
+}

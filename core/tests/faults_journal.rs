@@ -77,6 +77,66 @@ async fn another_process_that_drives_is_named() {
     site.end().await;
 }
 
+/// The driver of another process: for each key of a thousand it opens the journal, runs the key and closes. Refused, it
+/// lets the other one go on.
+#[tokio::test]
+async fn race() {
+    let Ok(dir) = std::env::var("TIDEGATE_TEST_RACE") else { return };
+    let path = std::path::Path::new(&dir);
+    let mut pipeline = Pipeline::new("race");
+    let ran = path.join("ran");
+    pipeline.blocking("note", (), move |context, ()| {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&ran)?;
+        writeln!(file, "{}", context.params())
+    });
+    let mut refused = 0;
+    for key in 0..RACES {
+        let engine = loop {
+            match EngineOptions::new().durability(Durability::Relaxed).open(path.join("release.db")).await {
+                Ok(engine) => break engine,
+                Err(error) if error.kind() == Kind::Busy => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            tokio::task::yield_now().await;
+        };
+        engine.run(&pipeline).key(key.to_string()).params(key).await.unwrap().ok().unwrap();
+        engine.close().await.unwrap();
+    }
+    std::fs::write(path.join(format!("refused-{}", std::process::id())), format!("{refused}")).unwrap();
+}
+
+const RACES: u64 = 1_000;
+
+#[tokio::test]
+async fn two_processes_that_race_for_a_thousand_keys_run_each_once() {
+    let site = Site::new();
+    let start = || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "race", "--nocapture"])
+            .env("TIDEGATE_TEST_RACE", site.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut racers = [start(), start()];
+    for racer in &mut racers {
+        assert!(racer.wait().unwrap().success());
+    }
+    let ran = std::fs::read_to_string(site.file("ran")).unwrap();
+    let mut keys: Vec<u64> = ran.lines().map(|line| line.parse().unwrap()).collect();
+    keys.sort_unstable();
+    assert!(keys.iter().copied().eq(0..RACES), "each key once: {} ran", keys.len());
+    let refused = |racer: &std::process::Child| {
+        std::fs::read_to_string(site.file(&format!("refused-{}", racer.id()))).unwrap().parse::<u64>().unwrap()
+    };
+    let refused: u64 = racers.iter().map(refused).sum();
+    assert!(refused > 100, "they met at the lock: {refused}");
+    eprintln!("figure: two processes raced for {RACES} keys: each ran once, {refused} openings were refused");
+    assert!(Reader::open(&site.journal()).unwrap().verify().unwrap().is_sound());
+    site.end().await;
+}
+
 #[tokio::test]
 async fn one_process_may_drive_two_journals_but_none_twice() {
     let (left, right) = (Site::new(), Site::new());

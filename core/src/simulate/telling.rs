@@ -164,6 +164,8 @@ impl<'a> Telling<'a> {
             .filter(|(n, _)| *n > self.appends)
             .collect();
         planned.sort_by_key(|(n, _)| *n);
+        // One thing becomes of an append: a second one would strike the next.
+        planned.dedup_by_key(|(n, _)| *n);
         let mut next = self.appends + 1;
         for (n, mishap) in planned {
             journal.spare_next(n.saturating_sub(next));

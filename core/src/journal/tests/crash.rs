@@ -48,6 +48,70 @@ fn appends_for_ever() {
     }
 }
 
+/// Appends a hundred times, and says what is acknowledged.
+#[test]
+fn appends_a_hundred_times() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let mut journal = open_as(Path::new(&path), Durability::Full).unwrap();
+    for n in 0..100 {
+        journal.append(vec![Append::new(run("a"), n, vec![record(1, "x")])], &[]).unwrap();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "ack {n}").and_then(|()| out.flush()).unwrap();
+    }
+}
+
+/// What the kernel saw: before each acknowledgement was written, every file of the database to which something was
+/// written since had been synced.
+#[test]
+fn no_event_is_acknowledged_that_no_sync_preceded() {
+    let dir = Dir::new("sync");
+    let trace = dir.0.join("trace");
+    let done = Command::new("strace")
+        .args([
+            "-f",
+            "-y",
+            "-qq",
+            "-s",
+            "16",
+            "-e",
+            "trace=write,pwrite64,writev,pwritev,fsync,fdatasync,ftruncate",
+            "-o",
+        ])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "journal::tests::crash::appends_a_hundred_times", "--nocapture", "--test-threads=1"])
+        .env(CHILD, dir.0.join("x.db"))
+        .stdout(Stdio::null())
+        .status()
+        .expect("strace, which tests/run installs");
+    assert!(done.success());
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let (mut dirty, mut acknowledged, mut syncs) = (std::collections::BTreeSet::new(), 0, 0);
+    for line in trace.lines() {
+        // `1234 pwrite64(5</tmp/x.db-wal>, "…"..., 4096, 32) = 4096`; a call that waits ends on a line of its own.
+        let Some((call, rest)) = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('(')) else {
+            continue;
+        };
+        assert!(!line.contains("<unfinished"), "one thread at a time: {line}");
+        let file = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(file, _)| file);
+        match call {
+            "fsync" | "fdatasync" if line.ends_with("= 0") => {
+                syncs += u32::from(dirty.remove(file));
+            }
+            _ if file.ends_with("x.db") || file.ends_with("x.db-wal") => {
+                dirty.insert(file.to_owned());
+            }
+            "write" if rest.contains("\"ack ") => {
+                acknowledged += 1;
+                assert!(dirty.is_empty(), "acknowledged before {dirty:?} was synced: {line}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(acknowledged, 100);
+    assert!(syncs >= 100, "{syncs} syncs for 100 acknowledgements");
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = Dir::new("kill");

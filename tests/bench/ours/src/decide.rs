@@ -17,6 +17,8 @@ const BAD: u64 = 1_000;
 
 /// Errors of canary and stable in each window.
 type Story = Vec<(u64, u64)>;
+/// The window after which a canary is turned back.
+type Condemns = dyn Fn(&Story) -> Option<usize>;
 
 /// A canary whose errors come in bursts, each on one side.
 fn story(seed: u64, rate: f64, burst: u64) -> Story {
@@ -32,7 +34,7 @@ fn story(seed: u64, rate: f64, burst: u64) -> Story {
 /// Prints the percentage of good canaries turned back within the time, and the windows until a bad one is (the mean;
 /// one that is not found counts as the whole time).
 pub(crate) fn compare(judge: &str, burst: u64) -> Result<(), Box<dyn std::error::Error>> {
-    let condemns: Box<dyn Fn(&Story) -> Option<usize>> = match judge {
+    let condemns: Box<Condemns> = match judge {
         "window" => Box::new(|story| sequential(&Judge::default(), story)),
         "event" => {
             let judge = Judge { form: Form::Event {}, ..Judge::default() };

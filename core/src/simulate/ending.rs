@@ -18,6 +18,7 @@ impl Telling<'_> {
         let until = self.world.now.after(AFTERWARDS);
         while self.world.now < until {
             self.world.advance(self.world.now.after(Span::seconds(1)));
+            self.change_world()?;
             let now = self.world.now;
             match &mut self.driver {
                 Some(driver) => driver.look(&mut self.world, now)?,

@@ -4,6 +4,7 @@
 
 mod canaries;
 mod crashes;
+mod faults;
 mod first_release;
 mod narration;
 mod people;

@@ -610,7 +610,7 @@ export interface RolloutEventWindowJudged {
 
 /**
  * A window does not count, because the old version was not ready for its share in it, or got too few of the
- * requests: the shares were not those assigned.
+ * requests: the shares were not those assigned. Or it has more errors than requests.
  */
 export interface RolloutEventWindowLeftOut {
   readonly kind: 'window_left_out'

@@ -631,7 +631,7 @@ export type Side = 'harm' | 'safe'
 export interface SideCounts {
   /** Requests besides, which the client left before the first byte of an answer. */
   abandoned?: number
-  /** Of these the bad ones. More than `requests` count as `requests`. */
+  /** Of these the bad ones. A window with more of them than `requests` is not judged. */
   errors: number
   /** Requests that were routed to this side in the window and have ended. */
   requests: number

@@ -781,7 +781,7 @@ class SideCounts(TypedDict):
     abandoned: NotRequired[int]
     """Requests besides, which the client left before the first byte of an answer."""
     errors: int
-    """Of these the bad ones. More than ``requests`` count as ``requests``."""
+    """Of these the bad ones. A window with more of them than ``requests`` is not judged."""
     requests: int
     """Requests that were routed to this side in the window and have ended."""
 

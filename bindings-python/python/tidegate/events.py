@@ -680,7 +680,7 @@ class RolloutEventWindowJudged(TypedDict):
 
 class RolloutEventWindowLeftOut(TypedDict):
     """A window does not count, because the old version was not ready for its share in it, or got too few of
-    the requests: the shares were not those assigned.
+    the requests: the shares were not those assigned. Or it has more errors than requests.
     """
 
     kind: Literal["window_left_out"]

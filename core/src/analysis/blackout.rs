@@ -81,8 +81,11 @@ impl Blackout {
     /// the stable side unless all traffic was the canary's (so that the two can be told apart: then there is nothing
     /// to compare with, and the canary is judged alone). A reading that is not bad, or during which the stable side
     /// is not well, starts the count again; so does a change of share for a reading that is not whole yet, which
-    /// would mix two epochs.
+    /// would mix two epochs. A reading whose counts can't be is as none.
     pub fn fold(&mut self, reading: WindowCounts) -> Option<BlackoutAlarm> {
+        if !reading.is_possible() {
+            return None;
+        }
         if reading.share != self.open.share {
             self.open = WindowCounts { share: reading.share, ..WindowCounts::default() };
         }

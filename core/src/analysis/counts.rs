@@ -10,7 +10,7 @@ use crate::service::{Counts, Window};
 pub struct SideCounts {
     /// Requests that were routed to this side in the window and have ended.
     pub requests: u64,
-    /// Of these the bad ones. More than `requests` count as `requests`.
+    /// Of these the bad ones. A window with more of them than `requests` is not judged.
     pub errors: u64,
     /// Requests besides, which the client left before the first byte of an answer.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -104,6 +104,11 @@ impl WindowCounts {
     /// Whether both sides had requests and both could be drawn: else the window says nothing of one against the other.
     pub fn is_comparable(&self) -> bool {
         self.canary.requests > 0 && self.stable.requests > 0 && self.share > 0 && self.share < WHOLE
+    }
+
+    /// Whether the counts can be: more errors than requests are those of a counter that began anew, or of a mistake.
+    pub fn is_possible(&self) -> bool {
+        self.canary.errors <= self.canary.requests && self.stable.errors <= self.stable.requests
     }
 
     /// Whether the new version got more of the requests than the draw can explain (six standard deviations of the

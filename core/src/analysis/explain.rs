@@ -121,6 +121,11 @@ impl Judge {
             Metric::Errors => format!("{tail}{}", self.left(evidence, sides)),
             Metric::Abandoned => tail,
         };
+        // Who reads that it is condemned must read what else it may be.
+        let tail = match verdict {
+            "harm" if sides.canary_replicas == Some(1) => format!("{tail}; {}", Assumption::OneReplica.sentence()),
+            _ => tail,
+        };
         self.explanation(evidence, sides, (metric, verdict), (log_e, log_bound), &tail)
     }
 

@@ -164,13 +164,17 @@ impl Judge {
     }
 
     /// Multiplies a closed window in. Every window of the rollout goes in once, in their order, each with the share
-    /// that was in force in it. A window without requests on a side leaves the evidence as it was.
+    /// that was in force in it. A window without requests on a side, or whose counts can't be,
+    /// leaves the evidence as it was.
     pub fn fold(&self, evidence: &mut Evidence, counts: WindowCounts) {
         self.fold_at(evidence, counts, counts.share());
     }
 
     /// The same with a share from 0 to 1 that need not be whole hundredths of a percent.
     pub(super) fn fold_at(&self, evidence: &mut Evidence, counts: WindowCounts, share: f64) {
+        // What can't be says nothing, as no requests do.
+        let nothing = WindowCounts { share: counts.share, ..WindowCounts::default() };
+        let counts = if counts.is_possible() { counts } else { nothing };
         self.fold_metric(Metric::Errors, &mut evidence.errors, &counts, share);
         self.fold_metric(Metric::Abandoned, &mut evidence.abandoned, &counts.left(), share);
     }

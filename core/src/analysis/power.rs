@@ -132,7 +132,8 @@ impl Simulation {
             Form::Absolute { objective, .. } => (share, objective, false),
             Form::Window {} | Form::Event {} => (share, traffic.rate, true),
         };
-        if !(share > 0.0 && rate > 0.0 && ratio > 0.0) || (comparing && share >= 1.0) {
+        let are_numbers = rate.is_finite() && ratio.is_finite();
+        if !(are_numbers && share > 0.0 && rate > 0.0 && ratio > 0.0) || (comparing && share >= 1.0) {
             return None;
         }
         let canary_rate = (rate * ratio).min(1.0);

@@ -35,6 +35,8 @@ struct Store {
     keys: BTreeMap<(String, String), StreamId>,
     inbox: BTreeMap<u64, InboxItem>,
     last_command: u64,
+    /// The disk is full; whether a way back still finds its reserve.
+    full: Option<bool>,
 }
 
 /// A journal in memory, with the same chains and checks as one on disk.
@@ -58,6 +60,7 @@ impl MemoryJournal {
             keys: BTreeMap::new(),
             inbox: BTreeMap::new(),
             last_command: 0,
+            full: None,
         };
         MemoryJournal::over(Arc::new(Mutex::new(store)))
     }
@@ -98,6 +101,12 @@ impl MemoryJournal {
     /// Plans that so many coming appends go well, before what is planned next.
     pub fn spare_next(&mut self, appends: u64) {
         self.mishaps.extend((0..appends).map(|_| None));
+    }
+
+    /// Fills the disk of this store, for every driver, or makes room again. `Some(true)`: a way back still finds the
+    /// room that its driver had reserved.
+    pub fn fill(&self, full: Option<bool>) {
+        lock(&self.store).full = full;
     }
 
     /// Puts a command into the inbox, as another process would. Returns its number.
@@ -221,6 +230,9 @@ impl Journal for MemoryJournal {
         let way_back = appends.iter().any(|append| append.way_back);
         let prepared = prepare(&store.tip, self.epoch, appends, took, &*store)?;
         let mishap = self.mishaps.pop_front().flatten();
+        if store.full.is_some_and(|reserve| !(reserve && way_back && self.reserved)) {
+            return Err(Error::new(Kind::Io, "the disk is full, as was planned"));
+        }
         match mishap {
             None => {}
             Some(Mishap::Lost) => return Err(Error::new(Kind::Io, "the append failed, as was planned")),

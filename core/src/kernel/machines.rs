@@ -8,9 +8,18 @@ use crate::machine::Machine;
 use crate::pipeline::{RunEffect, RunEvent, RunInput, RunMachine, RunState};
 use crate::rollout::{RolloutEffect, RolloutInput};
 use crate::service::{Desired, ServiceEffect, ServiceEvent, ServiceInput, ServiceMachine, ServiceState};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 mod recording;
+
+/// How often a commit that failed is tried again before a driver gives up. That another process uses the database does
+/// not count.
+pub(crate) const TRIES: u32 = 8;
+
+/// How long after so many failures in a row it is tried again.
+pub(crate) fn retry_after(tries: u32) -> Span {
+    Span::millis(50 << tries.min(6))
+}
 
 /// One event as it was made durable.
 #[derive(Debug, Clone)]

@@ -206,7 +206,7 @@ pub enum RolloutEvent {
         counts: WindowCounts,
     },
     /// A window does not count, because the old version was not ready for its share in it, or got too few of the
-    /// requests: the shares were not those assigned.
+    /// requests: the shares were not those assigned. Or it has more errors than requests.
     WindowLeftOut {
         /// Its number within the service.
         number: u64,

@@ -65,20 +65,24 @@ pub(super) fn cant_listen(state: &RolloutState) -> String {
 
 /// The present move, or a hold within it, took too long.
 pub(super) fn too_long(state: &RolloutState) -> String {
-    let doing = state.step().map(doing).unwrap_or_default();
+    let (own, doing) = (state.version(), state.step().map(doing).unwrap_or_default());
     let patience = state.patience();
     if let Some(hold) = state.held.as_ref().filter(|_| state.is_watching()) {
-        return format!("{} for {patience} while {doing}{}", hold.why, trouble(state, state.version()));
+        let who = state.unready(&state.layout.weights).map_or(own.to_owned(), |(who, _)| who);
+        return format!("{} for {patience} while {doing}{}", hold.why, trouble(state, &who));
     }
-    let version = match state.step() {
-        Some(Move::Scale { version, .. } | Move::Gate { gate: Gate::Health { version, .. } }) => version,
-        _ => state.version(),
+    let (version, ready) = match state.step() {
+        Some(Move::Gate { gate: Gate::Health { version, .. } }) => {
+            (version.clone(), format!(", with {} ready", state.ready(version)))
+        }
+        Some(Move::Scale { version, .. }) => (version.clone(), String::new()),
+        // It begins once whoever gets traffic by it is ready.
+        Some(Move::Route { weights }) if !state.begun => {
+            state.unready(weights).map_or((own.to_owned(), String::new()), |(who, why)| (who, format!(": {why}")))
+        }
+        _ => (own.to_owned(), String::new()),
     };
-    let ready = match state.step() {
-        Some(Move::Gate { gate: Gate::Health { version, .. } }) => format!(", with {} ready", state.ready(version)),
-        _ => String::new(),
-    };
-    format!("{doing} took longer than {patience}{ready}{}", trouble(state, version))
+    format!("{doing} took longer than {patience}{ready}{}", trouble(state, &version))
 }
 
 /// The way back can't be walked to its end.

@@ -96,6 +96,12 @@ impl Driver {
         Ok(())
     }
 
+    /// Looks at every service now.
+    pub(super) fn look_at_once(&mut self, world: &mut World, now: Time) -> Result<()> {
+        self.services.values_mut().for_each(|watched| watched.look_at = now);
+        self.look(world, now)
+    }
+
     fn look_at(&mut self, name: &str, world: &mut World, now: Time) -> Vec<Report> {
         let floor = self.floor(name);
         let Some(watched) = self.services.get_mut(name) else { return Vec::new() };

@@ -19,6 +19,7 @@ impl Telling<'_> {
         // A driver that was killed in that time is followed by another one, which has as much of it.
         while self.world.now < until || self.driver.is_none() {
             self.world.advance(self.world.now.after(Span::seconds(1)));
+            self.change_world()?;
             let now = self.world.now;
             match &mut self.driver {
                 Some(driver) => driver.look(&mut self.world, now)?,

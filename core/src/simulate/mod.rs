@@ -20,10 +20,11 @@ mod story;
 mod telling;
 mod traffic;
 mod trial;
+mod turns;
 mod world;
 
 pub use end::{End, Picture, RunEnd, ServiceEnd};
 pub use faults::{Appended, Done, Fault, Point};
 pub use steps::{Execution, Finish, Script};
-pub use story::{Chapter, Moment, Nature, Person, Said, Story};
+pub use story::{Change, Chapter, Moment, Nature, Person, Said, Story, Turn};
 pub use trial::{Trial, TrialEnd};

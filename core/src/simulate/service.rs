@@ -16,6 +16,8 @@ pub(super) struct Service {
     /// The last whole second that was lived through.
     now: Time,
     pub(super) desired: Option<Desired>,
+    /// Whether it holds its address. Until then nothing of what is asked for is done.
+    listens: bool,
     pub(super) instances: Instances,
     traffic: Traffic,
     rules: Rules,
@@ -30,6 +32,8 @@ pub(super) struct Service {
 pub(super) struct Climate<'a> {
     pub(super) natures: &'a BTreeMap<String, Nature>,
     pub(super) rate: u64,
+    /// Whether another program holds the addresses that are free.
+    pub(super) taken: bool,
 }
 
 impl Service {
@@ -38,6 +42,7 @@ impl Service {
             chance,
             now: Time(now.0 - now.0.rem_euclid(1_000)),
             desired: None,
+            listens: false,
             instances: Instances::default(),
             traffic: Traffic::default(),
             rules: Rules::default(),
@@ -77,22 +82,41 @@ impl Service {
         if self.desired.as_ref().is_some_and(|known| known.epoch != desired.epoch) {
             self.traffic.close();
         }
-        self.instances.converge(desired, climate.natures, self.chance, self.now);
         self.desired = Some(desired.clone());
+        self.listens |= !climate.taken;
+        self.converge(climate);
         Ok(())
+    }
+
+    fn converge(&mut self, climate: Climate<'_>) {
+        if let Some(desired) = self.desired.as_ref().filter(|_| self.listens) {
+            self.instances.converge(desired, climate.natures, self.chance, self.now);
+        }
+    }
+
+    /// The latest driver that asked for something.
+    pub(super) fn driver(&self) -> u64 {
+        self.driver
     }
 
     /// Lives through every whole second up to `to`.
     pub(super) fn advance(&mut self, to: Time, climate: Climate<'_>, broken: &mut Vec<String>) {
         while self.now.after(Span::seconds(1)) <= to {
             let second = self.chance.fork(&format!("second/{}", self.now.0));
-            if let Some(desired) = &self.desired {
+            if let Some(desired) = self.desired.as_ref().filter(|_| self.listens) {
                 let traffic = second.fork("traffic");
                 self.traffic.second(desired, &self.instances, climate.natures, climate.rate, traffic, self.now);
             }
             self.now = self.now.after(Span::seconds(1));
-            self.instances.second(self.desired.as_ref(), climate.natures, second.fork("lives"), self.now);
-            if self.instances.all.iter().any(|one| climate.natures.get(&one.version).is_some_and(|n| n.dies > 0)) {
+            if !self.listens && !climate.taken && self.desired.is_some() {
+                self.listens = true;
+                self.converge(climate);
+            }
+            let disturbed =
+                self.instances.second(self.desired.as_ref(), climate.natures, second.fork("lives"), self.now);
+            if disturbed
+                || self.instances.all.iter().any(|one| climate.natures.get(&one.version).is_some_and(|n| n.dies > 0))
+            {
                 self.rules.disturb();
             }
             let found = self.desired.as_ref().and_then(|d| self.rules.check_capacity(d, &self.instances, self.now));
@@ -109,6 +133,7 @@ impl Service {
     /// The driver wants it no more. (What is under way ends within the second.)
     pub(super) fn remove(&mut self) {
         self.desired = None;
+        self.listens = false;
         self.instances = Instances::default();
         self.traffic = Traffic::default();
         self.rules.disturb();
@@ -116,12 +141,14 @@ impl Service {
 
     pub(super) fn observe(&mut self, window: u64, reading: u64) -> (Observed, Vec<Window>, Time, Vec<Window>) {
         self.traffic.resume_numbers(window, reading);
+        let held = self.desired.as_ref().filter(|_| !self.listens);
+        let trouble = held.map(|desired| format!("nothing listens on {}: another program does", desired.listen));
         let observed = Observed {
             generation: self.desired.as_ref().map_or(0, |desired| desired.generation),
-            epoch: self.desired.as_ref().map_or(0, |desired| desired.epoch),
+            epoch: self.desired.as_ref().filter(|_| self.listens).map_or(0, |desired| desired.epoch),
             versions: self.instances.observed(self.now),
-            trouble: None,
-            cant_listen: false,
+            cant_listen: trouble.is_some(),
+            trouble,
         };
         // Windows end with whole seconds, and can be read at once.
         let settled_to = self.now.after(Span::seconds(1));
@@ -130,11 +157,9 @@ impl Service {
 
     /// How many instances of each version run.
     pub(super) fn running(&self) -> BTreeMap<String, u32> {
-        let mut running = BTreeMap::new();
-        for instance in &self.instances.all {
-            *running.entry(instance.version.clone()).or_default() += 1;
-        }
-        running
+        let versions = self.instances.all.iter().map(|instance| &instance.version);
+        let running = versions.map(|version| (version.clone(), self.instances.running(version)));
+        running.filter(|(_, running)| *running > 0).collect()
     }
 
     /// How many instances of each version are ready.

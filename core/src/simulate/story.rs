@@ -37,6 +37,42 @@ pub struct Chapter {
     pub person: Person,
     /// When the supervisor and all that it holds is lost, after the chapter's beginning.
     pub losses: Vec<Span>,
+    /// How the world changes meanwhile, in the order of its moments.
+    pub turns: Vec<Turn>,
+}
+
+/// A change of the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// When.
+    pub when: Moment,
+    /// What.
+    pub change: Change,
+    /// How long it is so; `None`: for good.
+    pub lasts: Option<Span>,
+}
+
+/// How the world changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Instances of a version behave otherwise, those that run too; afterwards as the story says.
+    Nature {
+        /// The version.
+        version: String,
+        /// How they behave.
+        nature: Nature,
+    },
+    /// As many requests come in a second; afterwards as many as the story says.
+    Rate(u64),
+    /// The supervisor is lost, and another program takes the address of every service before its successor can.
+    PortTaken,
+    /// The journal's disk is full: nothing can be appended, but for a way back into what was reserved for it.
+    DiskFull {
+        /// Whether that room is there.
+        reserve: bool,
+    },
+    /// A second driver opens the journal while the first one lives and has not noticed. It changes nothing for good.
+    SecondDriver,
 }
 
 /// Something that is said to a run.
@@ -71,12 +107,16 @@ pub struct Person {
 pub struct Nature {
     /// Seconds until an instance is ready: from 1 to this many more.
     pub ready_after: u64,
-    /// Whether instances ever become ready.
+    /// Whether a process can be started at all.
+    pub starts: bool,
+    /// Whether instances ever become ready. Those that were ready are no longer, once their version is not so.
     pub comes_up: bool,
     /// An instance ends by itself within a second with a chance of one in so many; 0: never.
     pub dies: u64,
     /// Bad requests in 10,000.
     pub errors: u64,
+    /// For how many seconds an instance is cold once it is ready, and its bad requests in 10,000 while it is.
+    pub cold: (u64, u64),
     /// How many bad requests come in a row.
     pub burst: u64,
     /// Requests in 10,000 that hang until the client leaves.
@@ -85,11 +125,16 @@ pub struct Nature {
 
 impl Nature {
     /// Ready within seconds, never ends by itself, one bad request in a thousand.
-    pub const GOOD: Nature = Nature { ready_after: 3, comes_up: true, dies: 0, errors: 10, burst: 1, hangs: 0 };
+    pub const GOOD: Nature =
+        Nature { ready_after: 3, starts: true, comes_up: true, dies: 0, errors: 10, cold: (0, 0), burst: 1, hangs: 0 };
     /// As a good one, with 3 % of bad requests.
     pub const BAD: Nature = Nature { errors: 300, ..Nature::GOOD };
     /// Never becomes ready.
     pub const NEVER_READY: Nature = Nature { comes_up: false, ..Nature::GOOD };
+    /// No process of it can be started.
+    pub const NEVER_STARTS: Nature = Nature { starts: false, ..Nature::GOOD };
+    /// Ends at once and can't be started again.
+    pub const GONE: Nature = Nature { dies: 1, starts: false, ..Nature::GOOD };
     /// Ends again and again.
     pub const CRASH_LOOP: Nature = Nature { dies: 3, ..Nature::GOOD };
 }
@@ -104,7 +149,15 @@ impl Chapter {
             said: Vec::new(),
             person: Person::default(),
             losses: Vec::new(),
+            turns: Vec::new(),
         }
+    }
+
+    /// Says how the world changes, for good or for so long.
+    #[must_use]
+    pub fn turn(mut self, when: Moment, change: Change, lasts: Option<Span>) -> Chapter {
+        self.turns.push(Turn { when, change, lasts });
+        self
     }
 
     /// Says how a step behaves.

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, MemoryJournal, Mishap, StreamId};
-use crate::kernel::Command;
+use crate::kernel::{Command, TRIES, retry_after};
 use crate::pipeline::{RunInput, RunState, RunStatus};
 use crate::simulate::driver::Driver;
 use crate::simulate::person::said_by;
 use crate::simulate::world::World;
-use crate::simulate::{Appended, Chapter, Done, End, Fault, Moment, Point, RunEnd, Story};
+use crate::simulate::{Appended, Change, Chapter, Done, End, Fault, Moment, Point, RunEnd, Story};
 use crate::time::{Span, Time};
 
 /// More turns than any chapter needs: one that takes more does not end.
@@ -37,6 +37,11 @@ pub(super) struct Telling<'a> {
     /// Whether a command waits in the inbox.
     waits: bool,
     losses: usize,
+    /// How many of the chapter's changes have come, and those that end, with the time of that.
+    pub(super) turns: usize,
+    pub(super) undo: Vec<(Time, Change)>,
+    /// How many commits in a row have failed.
+    tries: u32,
     pub(super) appends: u64,
     pub(super) effects: u64,
     pub(super) crashes: u32,
@@ -77,6 +82,9 @@ impl<'a> Telling<'a> {
             said: 0,
             waits: false,
             losses: 0,
+            turns: 0,
+            undo: Vec::new(),
+            tries: 0,
             appends: 0,
             effects: 0,
             crashes: 0,
@@ -85,7 +93,7 @@ impl<'a> Telling<'a> {
     }
 
     fn run_chapter(&mut self) -> Result<RunEnd> {
-        (self.run, self.said, self.losses, self.begun) = (None, 0, 0, self.world.now);
+        (self.run, self.said, self.losses, self.turns, self.begun) = (None, 0, 0, 0, self.world.now);
         self.begun_at = (self.appends, self.effects);
         for _ in 0..TURNS {
             if self.driver.is_none() || self.run.is_none() {
@@ -203,6 +211,7 @@ impl<'a> Telling<'a> {
         self.world.advance(next);
         let now = self.world.now;
         self.lose_world();
+        self.change_world()?;
         self.say(now)?;
         let Some(driver) = &mut self.driver else { return Ok(()) };
         for (run, input) in std::mem::take(&mut driver.again) {
@@ -236,19 +245,35 @@ impl<'a> Telling<'a> {
     /// When something happens next.
     fn next(&self) -> Time {
         let Some(driver) = &self.driver else { return self.world.now };
+        if driver.failed {
+            return self.world.now.after(retry_after(self.tries));
+        }
         if driver.kernel.is_dirty() || !driver.again.is_empty() {
             return self.world.now;
         }
-        let said = self.chapter.said.get(self.said).and_then(|said| match said.when {
-            Moment::After(span) => Some(self.begun.after(span)),
-            Moment::Commits(_) => None,
-        });
+        let said = self.chapter.said.get(self.said).and_then(|said| self.time_of(said.when));
         let loss = self.chapter.losses.get(self.losses).map(|span| self.begun.after(*span));
-        // The engine looks at its inbox, and commits, every 100 ms.
-        let awake = (driver.failed || self.waits).then(|| self.world.now.after(INBOX));
-        let all = [self.world.steps.next(), driver.kernel.deadline(), driver.next_look(), said, loss, awake];
+        // The engine looks at its inbox every 100 ms.
+        let awake = self.waits.then(|| self.world.now.after(INBOX));
+        let turn = self.next_turn();
+        let all = [self.world.steps.next(), driver.kernel.deadline(), driver.next_look(), said, loss, turn, awake];
         let next = all.into_iter().flatten().min().unwrap_or(self.world.now.after(Span::seconds(1)));
         next.max(self.world.now.after(Span::millis(1)))
+    }
+
+    pub(super) fn is_due(&self, moment: Moment, now: Time) -> bool {
+        match moment {
+            Moment::After(span) => self.begun.after(span) <= now,
+            Moment::Commits(n) => self.appends >= self.begun_at.0 + n,
+        }
+    }
+
+    /// When a moment is, where that is known before.
+    pub(super) fn time_of(&self, moment: Moment) -> Option<Time> {
+        match moment {
+            Moment::After(span) => Some(self.begun.after(span)),
+            Moment::Commits(_) => None,
+        }
     }
 
     fn lose_world(&mut self) {
@@ -262,11 +287,7 @@ impl<'a> Telling<'a> {
     fn say(&mut self, now: Time) -> Result<()> {
         let Some(run) = self.run.clone() else { return Ok(()) };
         while let Some(said) = self.chapter.said.get(self.said) {
-            let due = match said.when {
-                Moment::After(span) => self.begun.after(span) <= now,
-                Moment::Commits(n) => self.appends >= self.begun_at.0 + n,
-            };
-            if !due {
+            if !self.is_due(said.when, now) {
                 break;
             }
             self.said += 1;
@@ -317,6 +338,7 @@ impl<'a> Telling<'a> {
         match driver.kernel.commit() {
             Ok(committed) => {
                 (driver.failed, driver.begun) = (false, false);
+                self.tries = 0;
                 self.waits = !self.root.inbox()?.is_empty();
                 driver.reported.clear();
                 self.world.steps.record(&std::mem::take(&mut driver.fed));
@@ -330,6 +352,11 @@ impl<'a> Telling<'a> {
                     && let Some(run) = self.run.take()
                 {
                     driver.kernel.unload(&run);
+                }
+                self.tries += 1;
+                if self.tries >= TRIES {
+                    self.tries = 0;
+                    return self.give_up();
                 }
             }
         }
@@ -352,5 +379,6 @@ impl<'a> Telling<'a> {
         self.world.advance(self.world.now.after(down));
         self.world.steps.reports(0);
         self.lose_world();
+        self.take_back_what_is_over();
     }
 }

@@ -59,13 +59,14 @@ impl Traffic {
         let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
         for _ in 0..if total > 0 { rate } else { 0 } {
             let mut at = chance.below(total);
-            for (version, weight, _, nature) in &sides {
+            for (version, weight, ready, nature) in &sides {
                 if at >= *weight {
                     at -= weight;
                     continue;
                 }
+                let errors = errors_of(nature, ready, &mut chance, from);
                 let burst = self.bursts.entry((*version).clone()).or_default();
-                if *burst == 0 && chance.below(10_000 * nature.burst.max(1)) < nature.errors {
+                if *burst == 0 && chance.below(10_000 * nature.burst.max(1)) < errors {
                     *burst = nature.burst.max(1);
                 }
                 let bad = *burst > 0;
@@ -134,4 +135,14 @@ impl Traffic {
     pub(super) fn readings(&self, after: u64) -> Vec<Window> {
         self.readings.iter().filter(|reading| reading.number > after).cloned().collect()
     }
+}
+
+/// Bad requests in 10,000 of the instance that is drawn; chance is used only where instances may differ.
+fn errors_of(nature: &Nature, ready: &[Time], chance: &mut Chance, now: Time) -> u64 {
+    let (seconds, errors) = nature.cold;
+    if seconds == 0 {
+        return nature.errors;
+    }
+    let at = usize::try_from(chance.below(ready.len() as u64)).ok().and_then(|drawn| ready.get(drawn));
+    if at.is_some_and(|at| now.since(*at) < Span::seconds(seconds)) { errors } else { nature.errors }
 }

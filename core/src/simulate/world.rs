@@ -13,8 +13,10 @@ pub(super) struct World {
     pub(super) chance: Chance,
     pub(super) steps: Steps,
     pub(super) services: BTreeMap<String, Service>,
-    natures: BTreeMap<String, Nature>,
-    rate: u64,
+    pub(super) natures: BTreeMap<String, Nature>,
+    pub(super) rate: u64,
+    /// Whether another program holds the addresses that are free.
+    pub(super) taken: bool,
     /// What must not be and was.
     pub(super) broken: Vec<String>,
 }
@@ -29,6 +31,7 @@ impl World {
             services: BTreeMap::new(),
             natures,
             rate,
+            taken: false,
             broken: Vec::new(),
         }
     }
@@ -37,7 +40,7 @@ impl World {
     pub(super) fn advance(&mut self, to: Time) {
         self.now = self.now.max(to);
         self.steps.advance(self.now);
-        let climate = Climate { natures: &self.natures, rate: self.rate };
+        let climate = Climate { natures: &self.natures, rate: self.rate, taken: self.taken };
         for service in self.services.values_mut() {
             service.advance(self.now, climate, &mut self.broken);
         }
@@ -47,7 +50,8 @@ impl World {
     pub(super) fn service(&mut self, name: &str) -> (&mut Service, Climate<'_>, &mut Vec<String>) {
         let (chance, now) = (self.chance.fork(&format!("service/{name}")), self.now);
         let service = self.services.entry(name.to_owned()).or_insert_with(|| Service::new(chance, now));
-        (service, Climate { natures: &self.natures, rate: self.rate }, &mut self.broken)
+        let climate = Climate { natures: &self.natures, rate: self.rate, taken: self.taken };
+        (service, climate, &mut self.broken)
     }
 
     /// The supervisor is killed.

@@ -2,6 +2,7 @@
 
 mod canaries;
 mod crashes;
+mod faults;
 mod first_release;
 mod narration;
 mod people;

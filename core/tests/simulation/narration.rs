@@ -9,7 +9,7 @@ use crate::crashes::whole;
 use crate::stories::*;
 
 /// The lines of the last run.
-fn narrated(end: &End) -> Vec<String> {
+pub(crate) fn narrated(end: &End) -> Vec<String> {
     let events = String::from_utf8(end.events.clone()).unwrap();
     let runs = events.lines().map(|line| line.splitn(4, ' ').collect::<Vec<_>>()).filter(|p| p[0].starts_with("run"));
     let runs: Vec<_> = runs.collect();

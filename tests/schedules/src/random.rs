@@ -86,9 +86,11 @@ pub(crate) fn pipeline_story(seed: u64) -> Story {
 fn random_nature(chance: &mut Chance) -> Nature {
     Nature {
         ready_after: chance.below(10),
+        starts: true,
         comes_up: !one_in(chance, 8),
         dies: pick(chance, &[0, 0, 0, 5, 100]),
         errors: pick(chance, &[10, 10, 300, 10_000]),
+        cold: (0, 0),
         burst: pick(chance, &[1, 5]),
         hangs: pick(chance, &[0, 0, 0, 3_000]),
     }

@@ -7,13 +7,10 @@ use super::Driver;
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Kind, Result};
 use crate::journal::StreamId;
-use crate::kernel::{Committed, Durable};
+use crate::kernel::{Committed, Durable, TRIES, retry_after};
 use crate::pipeline::RunStatus;
 use crate::service::Desired;
 
-/// How often a commit that failed is tried again before the engine gives up. That another process uses the database
-/// does not count.
-const TRIES: u32 = 8;
 /// How long the world may take to accept a way back that could not be recorded.
 const WORLD: Duration = Duration::from_secs(10);
 
@@ -69,7 +66,7 @@ impl Driver {
         }
         tracing::warn!(%error, failures = self.failures, "a commit failed and is tried again");
         #[allow(clippy::disallowed_methods, reason = "the driver's own thread, with nothing to do until then")]
-        std::thread::sleep(Duration::from_millis(50 << self.tries.min(6)));
+        std::thread::sleep(Duration::from(retry_after(self.tries)));
         Ok(())
     }
 

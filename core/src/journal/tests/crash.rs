@@ -300,3 +300,68 @@ fn a_driver_killed_at_any_system_call_of_its_opening_leaves_a_journal_that_opens
     }
     assert!(cuts > 40, "{cuts} cuts");
 }
+
+/// Appends until that fails, and says what is acknowledged.
+#[test]
+fn appends_until_it_fails() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let Ok(mut journal) = open_as(Path::new(&path), Durability::Full) else { return };
+    // The test's own name stands on this line.
+    writeln!(std::io::stdout()).unwrap();
+    for n in 0..8 {
+        if journal.append(vec![Append::new(run("a"), n, vec![record(1, &"x".repeat(3_000))])], &[]).is_err() {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "ack {}", n + 1).and_then(|()| out.flush()).unwrap();
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "all").and_then(|()| out.flush()).unwrap();
+}
+
+/// A disk that fails once, and one that fails from then on: at each write, sync and truncation.
+#[test]
+fn an_io_error_at_any_write_is_reported_and_loses_nothing_that_was_acknowledged() {
+    let mut failed = 0;
+    for call in ["pwrite64", "fsync", "fdatasync", "ftruncate"] {
+        for lasting in ["", "+"] {
+            for n in 1.. {
+                let dir = Dir::new("eio");
+                let path = dir.0.join("x.db");
+                let output = Command::new("strace")
+                    .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                    .args(["-e", &format!("inject={call}:error=EIO:when={n}{lasting}")])
+                    .arg(std::env::current_exe().unwrap())
+                    .args([
+                        "--exact",
+                        "journal::tests::crash::appends_until_it_fails",
+                        "--nocapture",
+                        "--test-threads=1",
+                    ])
+                    .env(CHILD, &path)
+                    .output()
+                    .expect("strace, which tests/run installs");
+                assert!(output.status.success(), "{call} {n}: {}", String::from_utf8_lossy(&output.stderr));
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                let last = said.lines().filter_map(acknowledged).last().unwrap_or(0);
+                let found = open(&path).and_then(|mut journal| {
+                    let head = journal.head(&run("a"))?;
+                    journal.append(vec![Append::new(run("a"), head, vec![record(1, "x")])], &[])?;
+                    Ok((head, journal.verify()?.is_sound()))
+                });
+                match found {
+                    // What failed may be there, as after a crash at that point.
+                    Ok((head, true)) => {
+                        assert!(head == last || head == last + 1, "{call} {n}{lasting}: {last}, {head}")
+                    }
+                    other => panic!("{call} {n}{lasting}: {other:?} after {last} were acknowledged"),
+                }
+                if said.contains("all") {
+                    break;
+                }
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 40, "{failed} failures");
+}

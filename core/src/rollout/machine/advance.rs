@@ -84,16 +84,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A version that gets traffic and has fewer ready instances than its share needs; the old one first.
     fn unready(&self) -> Option<(String, String)> {
-        let state = &self.state;
-        let mut versions: Vec<(&String, &u32)> = state.layout.weights.iter().filter(|(_, share)| **share > 0).collect();
-        versions.sort_by_key(|(version, _)| version.as_str() == state.version());
-        versions.into_iter().find_map(|(version, share)| {
-            let (ready, need) = (state.ready(version), state.need(version, *share));
-            (ready < need)
-                .then(|| (version.clone(), format!("{version} has {ready} ready of the {need} that it needs")))
-        })
+        self.state.unready(&self.state.layout.weights)
     }
 
     /// What turns a rollout back by itself, as long as the old version is still there.
@@ -122,6 +114,10 @@ impl<'a> Draft<'a> {
         let state = &self.state;
         let (index, back) = (u32::try_from(state.index).unwrap_or(u32::MAX), state.back);
         let Some(step) = state.step().cloned() else {
+            // Nothing is left to be undone, and the old version is to be there again as before.
+            if state.waits_for_world() && state.patience_ends().is_some_and(|end| self.now < end) {
+                return false;
+            }
             self.finish();
             return true;
         };
@@ -190,7 +186,7 @@ impl<'a> Draft<'a> {
 
     /// What follows when the present move took too long; whether anything did.
     fn lose_patience(&mut self) -> bool {
-        if self.state.patience_ends().is_none_or(|end| self.now < end) {
+        if self.state.step().is_none() || self.state.patience_ends().is_none_or(|end| self.now < end) {
             return false;
         }
         let (index, back) = (u32::try_from(self.state.index).unwrap_or(u32::MAX), self.state.back);

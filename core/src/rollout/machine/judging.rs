@@ -19,7 +19,7 @@ impl Draft<'_> {
             if counts.canary.routed() == 0 {
                 continue;
             }
-            if self.is_biased(window) || counts.is_lopsided() {
+            if self.is_biased(window) || counts.is_lopsided() || !counts.is_possible() {
                 self.push(RolloutEvent::WindowLeftOut { number });
                 continue;
             }

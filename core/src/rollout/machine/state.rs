@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::analysis::{Evidence, Explanation, Judge, Sides};
 use crate::rollout::event::{Cause, Pause, Seen, Start};
 use crate::rollout::plan::{FULL, Gate, Layout, Move, replicas_for};
-use crate::service::{Desired, DesiredVersion, Outcome, Serving, desired};
+use crate::service::{Desired, DesiredVersion, Outcome, Serving, Weights, desired};
 use crate::time::{Span, Time};
 
 /// A world that is lost more often than this turns the rollout back, and no longer extends a deadline.
@@ -176,6 +176,18 @@ impl RolloutState {
         if share >= FULL { size } else { replicas_for(full, share).min(size) }
     }
 
+    /// A version that has fewer ready instances than its share of the traffic needs, and that in words; the old one
+    /// first.
+    pub(in crate::rollout) fn unready(&self, weights: &Weights) -> Option<(String, String)> {
+        let mut versions: Vec<(&String, &u32)> = weights.iter().filter(|(_, share)| **share > 0).collect();
+        versions.sort_by_key(|(version, _)| version.as_str() == self.version());
+        versions.into_iter().find_map(|(version, share)| {
+            let (ready, need) = (self.ready(version), self.need(version, *share));
+            (ready < need)
+                .then(|| (version.clone(), format!("{version} has {ready} ready of the {need} that it needs")))
+        })
+    }
+
     /// Whether only the old version is waited for: it is not ready, and somebody may promote past that.
     pub(super) fn waits_for_old(&self, step: &Move) -> bool {
         if self.back || self.seen.is_none() {
@@ -246,9 +258,15 @@ impl RolloutState {
         }
     }
 
+    /// Whether only a world that was lost is waited for, at the end of the way back.
+    pub(super) fn waits_for_world(&self) -> bool {
+        let served = self.start.as_ref().is_some_and(|start| !start.from.sizes.is_empty());
+        self.back && self.step().is_none() && self.lost.is_some() && served
+    }
+
     /// When patience with the present move ends; `None` when it waits for a person, a bake or a judge.
     pub(super) fn patience_ends(&self) -> Option<Time> {
-        if self.start.is_none() || self.finished.is_some() || self.step().is_none() {
+        if self.start.is_none() || self.finished.is_some() || (self.step().is_none() && !self.waits_for_world()) {
             return None;
         }
         if self.is_watching() {

@@ -140,10 +140,7 @@ export interface CheckOptions {
   readonly risingInterval?: Duration
   /** The interval while failures are counted that are not enough yet; `interval` by default. */
   readonly fallingInterval?: Duration
-  /**
-   * A random part of up to this many percent is added to each interval; 10 by default. Unless it is 0, the first
-   * interval in which it is passing or failing ends anywhere within itself, so that checks that began together spread.
-   */
+  /** A random part of up to this many percent is added to each interval; 10 by default. */
   readonly jitter?: number
   /** How long a probe may take; 1 s by default. */
   readonly timeout?: Duration

@@ -119,11 +119,7 @@ export interface CheckSpec {
   initial_delay?: SpanText | null
   /** The time from one probe's start to the next one's; `5s` by default. */
   interval?: SpanText | null
-  /**
-   * A random part of up to this many percent is added to each interval; 10 by default. Unless it is 0, the first
-   * interval in which it is passing or failing ends anywhere within itself, so that checks that began together
-   * spread.
-   */
+  /** A random part of up to this many percent is added to each interval; 10 by default. */
   jitter?: number | null
   /** With no pass or failure for this long, the state becomes `stale`; by default results don't age. */
   max_age?: SpanText | null

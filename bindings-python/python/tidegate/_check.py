@@ -124,9 +124,7 @@ class Check:
     falling_interval: Duration | None = None
     """The interval while failures are counted that are not enough yet; ``interval`` by default."""
     jitter: int | None = None
-    """A random part of up to this many percent is added to each interval; 10 by default. Unless it is 0, the first
-    interval in which it is passing or failing ends anywhere within itself, so that checks that began together spread.
-    """
+    """A random part of up to this many percent is added to each interval; 10 by default."""
     timeout: Duration | None = None
     """How long a probe may take; 1 s by default."""
     rise: int | None = None

@@ -327,10 +327,7 @@ class CheckSpec(TypedDict):
     interval: NotRequired[SpanText | None]
     """The time from one probe's start to the next one's; ``5s`` by default."""
     jitter: NotRequired[int | None]
-    """A random part of up to this many percent is added to each interval; 10 by default. Unless it is 0, the
-    first interval in which it is passing or failing ends anywhere within itself, so that checks that began
-    together spread.
-    """
+    """A random part of up to this many percent is added to each interval; 10 by default."""
     max_age: NotRequired[SpanText | None]
     """With no pass or failure for this long, the state becomes ``stale``; by default results don't age."""
     probe: ProbeSpec

@@ -63,13 +63,11 @@ pub struct CheckMachine {
     pub(super) due: Time,
     pub(super) answered: Option<Time>,
     pub(super) reason: String,
-    /// The first pause of the steady rhythm was taken.
-    spread: bool,
     chance: Chance,
 }
 
 impl CheckMachine {
-    /// A check that starts now. `chance` decides the pauses, within what the rules allow, and nothing else.
+    /// A check that starts now. `chance` decides the jitter and nothing else.
     pub fn new(rules: Rules, now: Time, chance: Chance) -> CheckMachine {
         CheckMachine {
             state: rules.initial,
@@ -84,7 +82,6 @@ impl CheckMachine {
             due: now.after(rules.initial_delay),
             answered: None,
             reason: String::new(),
-            spread: false,
             chance,
             rules,
         }
@@ -162,8 +159,7 @@ impl CheckMachine {
             (self.passes, self.failures, self.unknowns) = (0, 0, 0);
         }
         let pause = self.interval(now);
-        let pause = if self.spreads(now) { self.part_of(pause) } else { self.jittered(pause) };
-        self.due = began.after(pause).max(now);
+        self.due = began.after(self.jittered(pause)).max(now);
         transition
     }
 
@@ -249,24 +245,6 @@ impl CheckMachine {
         } else {
             every.normal
         }
-    }
-
-    /// Whether the pause that begins now is the first one of the steady rhythm, with nothing left to conclude. Checks
-    /// that began together would go on together, as jitter alone takes hundreds of intervals to spread them; so this
-    /// pause ends anywhere within itself.
-    fn spreads(&mut self, now: Time) -> bool {
-        let steady = match self.state {
-            State::Passing => self.failures == 0,
-            State::Failing => self.passes == 0,
-            _ => false,
-        };
-        let spreads = steady && !self.spread && self.rules.every.jitter_percent > 0 && !self.in_start_period(now);
-        self.spread |= spreads;
-        spreads
-    }
-
-    fn part_of(&mut self, span: Span) -> Span {
-        Span(self.chance.below(span.0.saturating_add(1)))
     }
 
     fn jittered(&mut self, span: Span) -> Span {

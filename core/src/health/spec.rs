@@ -30,8 +30,7 @@ pub struct CheckSpec {
     /// The interval while failures are counted that are not enough yet; `interval` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub falling_interval: Option<SpanText>,
-    /// A random part of up to this many percent is added to each interval; 10 by default. Unless it is 0, the first
-    /// interval in which it is passing or failing ends anywhere within itself, so that checks that began together spread.
+    /// A random part of up to this many percent is added to each interval; 10 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<u32>,
     /// How long a probe may take; `1s` by default.

@@ -198,22 +198,3 @@ fn what_is_held_has_nothing_counted_and_waits_for_a_restart() {
     machine.restart(Time(100_000));
     assert_eq!((machine.state(), machine.due()), (State::Passing, Some(Time(100_000))));
 }
-
-#[test]
-fn checks_that_began_together_spread_over_their_interval_once_they_have_concluded() {
-    let spec = CheckSpec { jitter: Some(10), rise: Some(2), rising_interval: Some("3s".into()), ..spec() };
-    let rules = spec.validate().unwrap().rules;
-    let mut tenths = [0; 10];
-    for seed in 0..1_000 {
-        let mut machine = CheckMachine::new(rules.clone(), Time(0), Chance(seed));
-        feed(&mut machine, Verdict::Pass, "");
-        let second = feed(&mut machine, Verdict::Pass, "");
-        assert!(second >= Time(3_000), "what is being counted keeps its interval: {second:?}");
-        let pause = machine.due().unwrap().since(second).0;
-        assert!(pause <= 5_000);
-        tenths[usize::try_from(pause / 501).unwrap()] += 1;
-        let third = feed(&mut machine, Verdict::Pass, "");
-        assert!(machine.due().unwrap().since(third) >= Span::seconds(5), "only once");
-    }
-    assert!(tenths.iter().all(|count| (60..=140).contains(count)), "{tenths:?}");
-}

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 
 use crate::time::{Clock, SystemClock, Time};
@@ -21,8 +21,9 @@ pub struct LogLine {
     pub target: String,
     /// What happened, in a few words that are the same every time.
     pub message: String,
-    /// Of what, by name.
-    pub fields: Map<String, Value>,
+    /// Of what, by name, in the order in which it is said.
+    #[serde(serialize_with = "as_map")]
+    pub fields: Vec<(&'static str, Value)>,
     /// When.
     pub time: Time,
 }
@@ -38,7 +39,7 @@ impl LogLine {
         };
         // The wall clock as it is now: the host's own lines stand beside this one.
         let time = SystemClock::new(Time::default()).now();
-        LogLine { level, target: target.to_owned(), message: String::new(), fields: Map::new(), time }
+        LogLine { level, target: target.to_owned(), message: String::new(), fields: Vec::new(), time }
     }
 
     pub(super) fn of(event: &tracing::Event<'_>, target: &str) -> LogLine {
@@ -46,6 +47,10 @@ impl LogLine {
         event.record(&mut reader);
         reader.line
     }
+}
+
+fn as_map<S: Serializer>(fields: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().map(|(name, value)| (name, value)))
 }
 
 /// Reads an event's fields into a line, as far as there is room.
@@ -56,7 +61,7 @@ struct Reader {
 
 impl Reader {
     fn put(&mut self, field: &Field, value: Value) {
-        self.line.fields.insert(field.name().to_owned(), value);
+        self.line.fields.push((field.name(), value));
     }
 
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {

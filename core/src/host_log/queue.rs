@@ -67,10 +67,14 @@ impl LogQueue {
         if dropped > 0 {
             let mut line = LogLine::new(Level::WARN, PARTS[0]);
             line.message = format!("{} dropped", counted(dropped, "log line was", "log lines were"));
-            line.fields.insert("dropped".to_owned(), dropped.into());
             lines.push(line);
         }
         lines
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting().lines.is_empty()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

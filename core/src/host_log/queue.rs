@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use super::line::LogLine;
 use crate::error::counted;
@@ -55,8 +55,9 @@ impl LogQueue {
             changed |= level.swap(now, Ordering::Relaxed) != now;
         }
         if changed {
-            // `tracing` keeps the highest level of all subscribers.
-            tracing::callsite::rebuild_interest_cache();
+            // `tracing` keeps what its subscribers said last. A second one makes it ask all of them, on whatever thread
+            // this is: of a single one it would ask the thread's own, which here may be none.
+            drop(Dispatch::new(self.clone()));
         }
     }
 

@@ -36,7 +36,7 @@ fn tell(of: &Run, event: &RunEvent) {
             info!(run, key, pipeline, outcome, "a run ended");
         }
         RunEvent::StepRetrying { step, attempt, next_attempt_at, why } => {
-            warn!(run, key, step, attempt, error = %why, again_at = %next_attempt_at, "an attempt failed and is tried again");
+            warn!(run, key, step, attempt, error = %why, next = %next_attempt_at, "an attempt failed and is tried again");
         }
         RunEvent::StepCutOff { step, attempt, .. } => warn!(run, key, step, attempt, "an attempt was cut off"),
         // Of a rollout's end its own event tells.

@@ -67,7 +67,8 @@ def settle(limit: float = SETTLE_WITHIN) -> None:
 
 def is_busy() -> bool:
     """Whether lines are to be handed over, or are just being so."""
-    return _thread is not None or _tidegate.log_waits()
+    # In this order: what does not wait any more is handed over by a thread that is known until it is through.
+    return _tidegate.log_waits() or _thread is not None
 
 
 def _begin() -> threading.Thread | None:
@@ -76,12 +77,11 @@ def _begin() -> threading.Thread | None:
     with _state:
         if _thread is None or not _thread.is_alive():
             # A daemon: a handler that never returns must not keep the program from ending.
-            thread = threading.Thread(target=_work, name="tidegate-log", daemon=True)
+            _thread = threading.Thread(target=_work, name="tidegate-log", daemon=True)
             try:
-                thread.start()
+                _thread.start()
             except RuntimeError:
-                return None
-            _thread = thread
+                _thread = None
         return _thread
 
 

@@ -3,6 +3,7 @@
 import { inspect } from 'node:util'
 import { fromCore } from './convert.js'
 import { PermanentError } from './errors.js'
+import { refresh } from './log.js'
 import type { StepFunction } from './pipeline.js'
 import type { Context } from './step.js'
 import { encode, ValueError } from './values.js'
@@ -47,6 +48,7 @@ export class Calls {
 
   /** Takes a message. Never throws: whatever goes wrong is the answer of the call. */
   take(text: string): void {
+    refresh()
     const message = JSON.parse(text) as Message
     switch (message.kind) {
       case 'call': {

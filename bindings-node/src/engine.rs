@@ -13,9 +13,11 @@ use tidegate::pipeline::PipelineSpec;
 use tidegate::supervisor::Launcher;
 use tidegate::{Command, EngineOptions, Error, Functions, Kind, Secret};
 use tokio::runtime::Handle;
+use tracing::instrument::WithSubscriber;
 
 use crate::call::{Calls, JsFunction, Listener, Registry, Reply};
 use crate::closed;
+use crate::log::NativeLog;
 use crate::promise::{Promise, parse, text};
 use crate::run::NativeRun;
 use crate::threads::Threads;
@@ -97,22 +99,24 @@ pub struct NativeEngine {
     shared: Arc<Shared>,
 }
 
-/// Resolves to an engine. `listener` is given each message as JSON text.
+/// Resolves to an engine. `listener` is given each message as JSON text, and `log` what an operator should know.
 #[napi]
 pub(crate) fn open<'env>(
     env: &'env Env,
     path: String,
     options: String,
     listener: Listener,
+    log: &NativeLog,
 ) -> napi::Result<Object<'env>> {
     let (promise, object) = Promise::<NativeEngine>::new(env)?;
     let calls = Calls::new(listener);
     match engine_options(&options).and_then(|options| Ok((options, Threads::start(2)?))) {
         Err(error) => promise.settle_with(Err(error), |_, engine| Ok(engine)),
         Ok((options, threads)) => {
+            // The engine's threads and tasks speak to the subscriber that it was opened with.
+            let opening = options.open(path).with_subscriber(log.dispatch());
             threads.handle().clone().spawn(async move {
-                let opened = options.open(path).await;
-                let opened = opened.map(|engine| (Open { threads, engine }, calls));
+                let opened = opening.await.map(|engine| (Open { threads, engine }, calls));
                 promise.settle_with(opened, |env, (open, calls)| {
                     let shared = Arc::new(Shared { open: Mutex::new(Some(open)), calls });
                     // Node may end with the engine open: it is closed within a bound, by whoever ends the environment.

@@ -5,6 +5,7 @@ import { Calls } from './calls.js'
 import { fromCore } from './convert.js'
 import { holds, type RunRow, type Service, type ServiceStats } from './events.js'
 import { cancelOnCtrlC } from './interrupt.js'
+import { nativeLog, publish, refresh } from './log.js'
 import { native, type NativeEngine, unwrap } from './native.js'
 import type { Outcome } from './outcome.js'
 import type { Pipeline } from './pipeline.js'
@@ -53,6 +54,7 @@ export interface RunOptions extends StartOptions {
 /**
  * Drives runs over one journal, which no other process may drive meanwhile. Threads of its own do the work; functions of
  * steps are called on this thread's event loop. An open engine does not keep the process alive, waiting for a run does.
+ * What an operator should know is published to a diagnostics channel, see `LogMessage`.
  */
 export class Engine {
   readonly #native: NativeEngine
@@ -73,7 +75,9 @@ export class Engine {
     const supervisor = [process.execPath, program, 'supervise', '{dir}']
     const calls = new Calls((id, reply) => engine.finish(id, reply))
     const listener = (message: string): void => calls.take(message)
-    const engine = unwrap(await native.open(path, JSON.stringify({ ...options, supervisor }), listener))
+    const log = nativeLog()
+    const opened = native.open(path, JSON.stringify({ ...options, supervisor }), listener, log)
+    const engine = unwrap(await opened.finally(publish))
     return new Engine(engine, calls)
   }
 
@@ -86,6 +90,7 @@ export class Engine {
   async start(pipeline: Pipeline, options: StartOptions = {}): Promise<Run> {
     const { key, params, signal, rerunFailed } = options
     signal?.throwIfAborted()
+    refresh()
     const functions = pipeline.functions()
     const spec = JSON.stringify(pipeline)
     const asked = typeof rerunFailed === 'object' ? rerunFailed.by : rerunFailed === true ? somebody() : null
@@ -118,6 +123,7 @@ export class Engine {
    */
   async cancel(run: string, saying: Saying = {}): Promise<Run> {
     const { by = somebody(), reason = '' } = saying
+    refresh()
     return new Run(this.#native, unwrap(await this.#native.cancel(run, by, reason)))
   }
 
@@ -165,7 +171,8 @@ export class Engine {
    * that counts neither as a failure nor as a crash; one that is to run once asks. A second time does nothing.
    */
   async close(): Promise<void> {
-    unwrap(await this.#native.close())
+    refresh()
+    unwrap(await this.#native.close().finally(publish))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -41,6 +41,7 @@ export type {
 } from './options.js'
 export { Outcome, type StepOutcome } from './outcome.js'
 export { Pipeline, type PipelineOptions } from './pipeline.js'
+export type { LogMessage } from './log.js'
 export { type FollowOptions, Reader } from './reader.js'
 export type { Verified } from './records.js'
 export {

@@ -9,6 +9,7 @@
 mod call;
 mod check;
 mod engine;
+mod log;
 mod promise;
 mod reader;
 mod replay;

@@ -82,12 +82,19 @@ export interface NativeWatch {
   stop(): void
 }
 
+/** What the engines of this thread say. */
+export interface NativeLog {
+  listen(listens: boolean): void
+  take(): string[]
+}
+
 /** Takes a message as JSON text. It must not throw. */
 export type Listener = (message: string) => void
 
 interface Native {
   version(): string
-  open(path: string, options: string, listener: Listener): Promise<Answer<NativeEngine>>
+  open(path: string, options: string, listener: Listener, log: NativeLog): Promise<Answer<NativeEngine>>
+  NativeLog: new (listener: () => void) => NativeLog
   openReader(path: string): Promise<Answer<NativeReader>>
   NativeNarrator: new () => NativeNarrator
   watch(spec: string, name: string, seed: number, listener: Listener): Answer<NativeWatch>

@@ -3,6 +3,7 @@
 import { userInfo } from 'node:os'
 import { TidegateError } from './errors.js'
 import type { RunEvent } from './events.js'
+import { publish, refresh } from './log.js'
 import { type NativeEngine, type NativeRun, unwrap } from './native.js'
 import { Outcome } from './outcome.js'
 import { eventFrom } from './records.js'
@@ -70,7 +71,8 @@ export class Run implements AsyncIterable<RunEvent> {
    * @throws the reason of the signal that the run was started with, once a run that it cancelled has ended.
    */
   async outcome(): Promise<Outcome> {
-    const outcome = new Outcome(unwrap(await this.#run.outcome()))
+    refresh()
+    const outcome = new Outcome(unwrap(await this.#run.outcome().finally(publish)))
     if (this.#signal !== undefined && this.#aborted !== undefined && (await this.#aborted)) {
       throw this.#signal.reason
     }
@@ -84,6 +86,7 @@ export class Run implements AsyncIterable<RunEvent> {
   async *events(): AsyncGenerator<RunEvent, void, void> {
     const events = this.#run.events()
     for (;;) {
+      refresh()
       const batch = unwrap(await events.nextBatch(BATCH))
       if (batch.length === 0) {
         return
@@ -164,6 +167,7 @@ export class Run implements AsyncIterable<RunEvent> {
   }
 
   async #send(command: spec.Command): Promise<void> {
+    refresh()
     unwrap(await this.#engine.send(this.id, JSON.stringify(command)))
   }
 }

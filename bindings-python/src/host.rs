@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tidegate::{Error, Kind, Result};
 use tokio::runtime::{Handle, Runtime};
 
+use crate::log;
+
 /// A runtime of our own that ends within a bound, and refuses to be used after a fork.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -25,6 +27,7 @@ impl Host {
             .enable_all()
             .build()
             .map_err(|error| Error::new(Kind::Io, "can't start threads").because(error))?;
+        runtime.spawn(log::deliver());
         Ok(Host { runtime: Mutex::new(Some(runtime)), pid: std::process::id() })
     }
 

@@ -6,12 +6,14 @@ mod calls;
 mod engine;
 mod error;
 mod host;
+mod log;
 mod reader;
 mod replay;
 mod run;
 mod watch;
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 /// The native part of `tidegate`; use the package instead.
 #[pymodule]
@@ -26,6 +28,10 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<watch::Watch>()?;
     module.add_function(wrap_pyfunction!(attach::arrive, module)?)?;
     module.add_function(wrap_pyfunction!(attach::leave, module)?)?;
+    module.add("LOG_PARTS", PyTuple::new(module.py(), tidegate::host_log::PARTS)?)?;
+    module.add_function(wrap_pyfunction!(log::log_to, module)?)?;
+    module.add_function(wrap_pyfunction!(log::log_take, module)?)?;
+    module.add_function(wrap_pyfunction!(log::log_waits, module)?)?;
     module.add_function(wrap_pyfunction!(engine::outcome_error, module)?)?;
     module.add_function(wrap_pyfunction!(engine::command_line, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_process, module)?)?;

@@ -44,6 +44,8 @@ pub mod define;
 pub mod engine;
 pub mod error;
 pub mod health;
+#[doc(hidden)]
+pub mod host_log;
 pub mod journal;
 mod kernel;
 pub mod machine;

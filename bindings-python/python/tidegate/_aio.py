@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _tidegate
+from . import _log, _tidegate
 from ._core import END_WITHIN, Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._engine import BATCH
 from ._errors import Cancelled, Conflict, TidegateError
@@ -229,6 +229,8 @@ class AsyncRun:
                 text = self._native.outcome(0.0)
                 if text is None:
                     raise
+        if _log.is_busy():
+            await asyncio.to_thread(_log.settle)
         return outcome_from(text)
 
     def __aiter__(self) -> AsyncIterator[Event]:

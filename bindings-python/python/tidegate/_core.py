@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import _tidegate
+from . import _log, _tidegate
 from ._bridge import Bound, Bridge
 from ._values import encode
 
@@ -53,7 +53,13 @@ class Core:
             "secrets": dict(secrets or {}),
             "supervisor": [sys.executable, "-m", "tidegate", "supervise", "{dir}"] if sys.executable else [],
         }
-        self.native = _tidegate.Engine.open(self.path, json.dumps(options), self.bridge.calls)
+        _log.refresh()
+        try:
+            self.native = _tidegate.Engine.open(self.path, json.dumps(options), self.bridge.calls)
+        except BaseException:
+            # Its threads are gone, which would have handed over why.
+            _log.settle()
+            raise
         self.is_open = True
         _remember(self)
 
@@ -68,6 +74,7 @@ class Core:
         begun: list[_tidegate.Run],
     ) -> None:
         """Starts a run, or takes it up, and puts it into ``begun``: also when an interrupt comes as this returns."""
+        _log.refresh()
         functions = {name: Bound(function, loop, context) for name, function in pipeline._functions.items()}
         if functions:
             self.bridge.serve()
@@ -77,10 +84,12 @@ class Core:
 
     def send(self, run: str, command: spec.Command) -> None:
         """Sends a command to a run."""
+        _log.refresh()
         self.native.send(run, json.dumps(command))
 
     def cancel(self, run: str, by: str | None, reason: str) -> _tidegate.Run:
         """Cancels a run, driven or not."""
+        _log.refresh()
         return self.native.cancel(run, by or who(), reason)
 
     def runs(self, limit: int | None) -> list[RunRow]:
@@ -112,10 +121,12 @@ class Core:
         attempts are cut off. Returns the tasks that are still to end on the caller's loop."""
         self.is_open = False
         _OPEN.discard(self)
+        _log.refresh()
         try:
             self.native.close()
         finally:
             tasks = self.bridge.close(END_WITHIN)
+            _log.settle()
         return tasks
 
 
@@ -126,10 +137,11 @@ def _remember(core: Core) -> None:
         _OPEN.add(core)
         if not _registered:
             _registered = True
-            atexit.register(_close_all)
+            atexit.register(close_all)
 
 
-def _close_all() -> None:
+def close_all() -> None:
+    """Closes every engine that is open."""
     for core in list(_OPEN):
         try:
             core.close()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _tidegate
+from . import _log, _tidegate
 from ._core import Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._errors import TidegateError
 from ._outcome import Outcome, outcome_from
@@ -41,6 +41,11 @@ class Engine:
     ``durability`` says what a recorded event survives: ``full`` loss of power, ``relaxed`` a crash of the process,
     ``memory`` nothing. ``secrets`` are values for the environment of commands, by name; they are recorded nowhere:
     a definition, a key or params that hold one are refused, a step whose value holds one fails, and output is masked.
+
+    What an operator should know goes to the loggers ``tidegate.engine`` and ``tidegate.journal`` of ``logging``, from
+    the levels on that these have, once a handler listens: as text, and by name as the record's attribute ``tidegate``.
+    Handlers are called on a thread of their own, and hold no run up; lines that they don't take in time are counted. A
+    level that changes counts from the next call of the package on.
 
     Raises ``Busy`` when another process drives the journal, ``Corrupt`` when it is damaged.
     """
@@ -176,6 +181,7 @@ class Run:
     def _texts(self) -> Iterator[str]:
         events = self._native.events()
         while True:
+            _log.refresh()
             try:
                 batch = events.next(BATCH, POLL)
             except KeyboardInterrupt:
@@ -226,9 +232,11 @@ class Run:
     def _wait(self, timeout: float | None) -> Outcome:
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
+            _log.refresh()
             left = end - time.monotonic()
             text = self._native.outcome(max(0.0, min(POLL, left)))
             if text is not None:
+                _log.settle()
                 return outcome_from(text)
             if left <= 0:
                 raise TimeoutError(f"the run has not ended after {timeout} s (run: {self.id})")

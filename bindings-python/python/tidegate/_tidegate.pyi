@@ -1,12 +1,13 @@
 """The native part. Everything crosses as JSON text."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 from ._bridge import Bound
 
 __all__ = [
+    "LOG_PARTS",
     "Calls",
     "Engine",
     "Events",
@@ -21,6 +22,9 @@ __all__ = [
     "command_line",
     "compare_members",
     "leave",
+    "log_take",
+    "log_to",
+    "log_waits",
     "most_aside",
     "outcome_error",
     "replay_check",
@@ -29,6 +33,7 @@ __all__ = [
     "retry_delays",
 ]
 
+LOG_PARTS: tuple[str, ...]
 __version__: str
 
 @final
@@ -125,6 +130,9 @@ def retry_delays(spec: str) -> list[int]: ...
 def command_line(args: list[str]) -> int: ...
 def compare_members(spec: str, members: str) -> str: ...
 def leave() -> None: ...
+def log_take() -> list[str]: ...
+def log_to(wake: Callable[[], None], levels: Sequence[int]) -> None: ...
+def log_waits() -> bool: ...
 def most_aside(spec: str, members: int) -> int: ...
 def outcome_error(outcome: str) -> None: ...
 def replay_check(spec: str, records: str, start: int | None, seed: int) -> str: ...

@@ -14,6 +14,7 @@ use crate::engine::attempt::Workshop;
 use crate::engine::fleet::Fleet;
 use crate::engine::function::Stragglers;
 use crate::engine::log::RunLog;
+use crate::engine::scope::spawn;
 use crate::engine::secrets::Secrets;
 use crate::engine::start::{Begin, Begun};
 use crate::error::{Error, Kind, Result};
@@ -28,6 +29,7 @@ use hearing::Heard;
 mod closing;
 mod committing;
 mod hearing;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -228,7 +230,10 @@ impl Driver {
         }
         let now = self.clock.now();
         let secrets = Arc::clone(&self.secrets);
-        let refused = |error| tracing::warn!(%error, "a command from the inbox was refused");
+        let refused = |error: Error| {
+            let error = secrets.words(&error.to_string());
+            tracing::warn!(error, "a command from the inbox was refused");
+        };
         let read = self.kernel.read_inbox(now, |command| secrets.said(command), refused);
         // Deadlines don't wait for the inbox.
         let asked = self.kernel.tick(now);
@@ -238,7 +243,7 @@ impl Driver {
 
     /// Says what is wrong with a turn, once for as long as it lasts.
     fn note(&mut self, turn: Result<()>) {
-        let trouble = turn.err().map(|error| error.to_string());
+        let trouble = turn.err().map(|error| self.secrets.words(&error.to_string()));
         if trouble != self.trouble {
             if let Some(error) = &trouble {
                 tracing::error!(error, "a turn of the engine failed");
@@ -345,7 +350,7 @@ impl Driver {
                 let (shop, stopped, inbox) = (Arc::clone(&driven.shop), stop.subscribe(), self.inbox.clone());
                 let known = Attempt { attempt: start.attempt, token: start.token, stop };
                 driven.attempts.insert(start.step.clone(), known);
-                self.runtime.spawn(async move {
+                spawn(&self.runtime, async move {
                     let (step, attempt, token) = (start.step.clone(), start.attempt, start.token);
                     let outcome = shop.attempt(start, stopped).await;
                     // The driver is gone only when the engine is: the next one finds the attempt cut off.
@@ -358,7 +363,7 @@ impl Driver {
                 }
                 _ => {
                     let (shop, inbox) = (Arc::clone(&driven.shop), self.inbox.clone());
-                    self.runtime.spawn(async move {
+                    spawn(&self.runtime, async move {
                         shop.sweep(&step, attempt).await;
                         let outcome = StepOutcome::Stopped;
                         let _ = inbox.send(Message::Outcome { run, step, attempt, token, outcome });
@@ -367,7 +372,7 @@ impl Driver {
             },
             RunEffect::Sweep { step, attempt } => {
                 let shop = Arc::clone(&driven.shop);
-                self.runtime.spawn(async move { shop.sweep(&step, attempt).await });
+                spawn(&self.runtime, async move { shop.sweep(&step, attempt).await });
             }
             RunEffect::Rollout { effect, .. } => match effect {
                 RolloutEffect::Converge(desired) => self.fleet.converge(*desired),

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use crate::engine::scope::spawn;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::{Order, Report, View};
 use crate::service::Desired;
@@ -68,7 +69,7 @@ impl Fleet {
     pub(crate) fn converge_now(&self, desired: Desired, within: Duration) -> Result<()> {
         let (send, answers) = mpsc::channel();
         let supervisor = Arc::clone(&self.supervisor);
-        self.runtime.spawn(async move {
+        spawn(&self.runtime, async move {
             loop {
                 let asked = async { supervisor.client().await?.apply(&desired).await }.await;
                 let over = asked.as_ref().map_or_else(|error| error.kind() == Kind::Conflict, |()| true);
@@ -99,7 +100,7 @@ impl Fleet {
         let left = removed.len();
         for service in removed {
             let (supervisor, send) = (Arc::clone(&self.supervisor), send.clone());
-            self.runtime.spawn(async move {
+            spawn(&self.runtime, async move {
                 while let Err(error) = supervisor.remove(&service).await {
                     tracing::debug!(service, %error, "a removed service can't be ended yet");
                     supervisor.forget().await;
@@ -148,7 +149,7 @@ impl Fleet {
                 Arc::clone(&self.supervisor),
                 Arc::clone(&self.report),
             );
-            Watched { order, task: self.runtime.spawn(work) }
+            Watched { order, task: spawn(&self.runtime, work) }
         });
         watched.order.send_modify(change);
     }

@@ -32,6 +32,11 @@ use crate::time::{Chance, Clock};
 /// services go on. [`Engine::close`] does the same and waits for it. What became of the steps is recorded: that they
 /// were stopped counts neither as a failure nor as a crash, so that closing again and again makes no step ask. (One that
 /// is to run `once` does, if it had begun.)
+///
+/// What an operator should know are `tracing` events below the target `tidegate`, for the subscriber that is in force
+/// where the engine is opened: `debug` for engines that open and close, `info` for runs that start and end, `warn` for
+/// attempts that fail, steps that ask and rollouts that turn back, `error` for trouble with the journal; with the fields
+/// `run`, `key` and `step`.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) shared: Arc<Shared>,

@@ -13,6 +13,7 @@ mod outcome;
 mod reader;
 mod records;
 mod runtime;
+mod scope;
 mod secrets;
 mod start;
 

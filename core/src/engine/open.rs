@@ -14,6 +14,7 @@ use crate::engine::driver::{Driver, Message};
 use crate::engine::fleet::{Fleet, Supervisor};
 use crate::engine::handle::Shared;
 use crate::engine::logs;
+use crate::engine::scope::scoped;
 use crate::engine::secrets::Secrets;
 use crate::error::{Error, Kind, Result, panic_text};
 use crate::journal::{Durability, Journal, MemoryJournal, SqliteJournal};
@@ -76,22 +77,24 @@ impl EngineOptions {
         let handle = runtime.clone();
         let broken = Arc::new(OnceLock::new());
         let breaks = Arc::clone(&broken);
+        let work = move || match self.driver(&path, handle, inbox) {
+            Ok((driver, clock, path, supervisor)) => {
+                tracing::debug!(journal = %path.display(), "an engine was opened");
+                if ready.send(Ok((clock, path, supervisor))).is_ok()
+                    && let Err(error) = caught(|| driver.run(&receive))
+                {
+                    // Before `receive` goes, so that nobody finds the engine gone without finding why.
+                    let _ = breaks.set(error);
+                }
+            }
+            Err(error) => {
+                // Whoever opened it may have stopped waiting.
+                let _ = ready.send(Err(error));
+            }
+        };
         std::thread::Builder::new()
             .name("tidegate".to_owned())
-            .spawn(move || match self.driver(&path, handle, inbox) {
-                Ok((driver, clock, path, supervisor)) => {
-                    if ready.send(Ok((clock, path, supervisor))).is_ok()
-                        && let Err(error) = caught(|| driver.run(&receive))
-                    {
-                        // Before `receive` goes, so that nobody finds the engine gone without finding why.
-                        let _ = breaks.set(error);
-                    }
-                }
-                Err(error) => {
-                    // Whoever opened it may have stopped waiting.
-                    let _ = ready.send(Err(error));
-                }
-            })
+            .spawn(scoped(work))
             .map_err(|error| Error::new(Kind::Io, "can't start the engine's thread").because(error))?;
         let (clock, path, supervisor) = opened
             .await

@@ -43,6 +43,15 @@ pub(crate) enum Effect {
 pub(crate) struct Committed {
     pub(crate) events: Vec<Durable>,
     pub(crate) effects: Vec<Effect>,
+    /// Of the events, those that an operator is told.
+    pub(crate) news: Vec<News>,
+}
+
+/// An event of a run that an operator is told, as it was decided: what is stored need not be read again for that.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) run: StreamId,
+    pub(crate) event: RunEvent,
 }
 
 /// A machine's state in memory, ahead of the journal by what waits in the batch.
@@ -59,6 +68,7 @@ struct Slot<S> {
 struct Batch {
     appends: Vec<Append>,
     effects: Vec<Effect>,
+    news: Vec<News>,
     took: Vec<u64>,
     /// How many events wait, and the bytes of their bodies.
     events: usize,
@@ -257,7 +267,7 @@ impl Kernel {
         if !self.is_dirty() {
             let mut effects = self.asked_again();
             effects.append(&mut self.batch.effects);
-            return Ok(Committed { events: Vec::new(), effects });
+            return Ok(Committed { effects, ..Committed::default() });
         }
         let batch = std::mem::take(&mut self.batch);
         let events = batch
@@ -291,7 +301,7 @@ impl Kernel {
         }
         let mut effects = self.asked_again();
         effects.extend(batch.effects);
-        Ok(Committed { events, effects })
+        Ok(Committed { events, effects, news: batch.news })
     }
 
     /// With the next commit, asks for all that has no recorded outcome.

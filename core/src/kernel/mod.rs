@@ -9,5 +9,5 @@ mod view;
 
 pub use command::{Command, StepAnswer};
 pub(crate) use inbox::no_run;
-pub(crate) use machines::{Committed, Durable, Effect, Kernel, TRIES, retry_after};
+pub(crate) use machines::{Committed, Durable, Effect, Kernel, News, TRIES, retry_after};
 pub(crate) use view::{Order, Report, View};

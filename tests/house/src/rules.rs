@@ -21,6 +21,7 @@ pub const LAYERS: &[&str] = &[
     "process",
     "journal",
     "secret",
+    "host_log",
     "machine",
     "time",
     "error",

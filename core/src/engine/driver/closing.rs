@@ -31,7 +31,9 @@ impl Driver {
         }
         self.fleet.finish_removals(CLOSE_WITHIN);
         drop(self.fleet);
-        self.kernel.into_journal().close()
+        let closed = self.kernel.into_journal().close();
+        tracing::debug!(journal = self.mark, "an engine was closed");
+        closed
     }
 
     /// What was decided before the close is recorded; what it would have started is known not to have begun.
@@ -89,6 +91,7 @@ impl Driver {
         match self.kernel.commit() {
             Ok(committed) => {
                 self.show(&committed.events);
+                self.tell(&committed.news);
                 Some(committed.effects)
             }
             Err(error) => {

@@ -32,6 +32,7 @@ impl Driver {
         (self.failures, self.tries) = (0, 0);
         let touched = committed.events.iter().map(|event| event.stream.clone()).collect();
         self.show(&committed.events);
+        self.tell(&committed.news);
         // First: who asks for the outcome after a command was acknowledged must not find the one of before.
         self.tell_outcomes(&touched);
         for ack in self.acks.drain(..) {

@@ -64,7 +64,10 @@ impl Driver {
         };
         match fed {
             Ok(()) => self.reported.push(Heard::Run(run, input)),
-            Err(error) => tracing::debug!(run = run.name(), %error, "a report was not accepted"),
+            Err(error) => {
+                let error = self.secrets.words(&error.to_string());
+                tracing::debug!(run = run.name(), error, "a report was not accepted");
+            }
         }
     }
 
@@ -73,7 +76,10 @@ impl Driver {
         match self.kernel.report(service, report.clone(), now) {
             Ok(inputs) if !inputs.is_empty() => inputs.into_iter().for_each(|(run, input)| self.world(run, input, now)),
             Ok(_) => self.reported.push(Heard::Service(service.to_owned(), report)),
-            Err(error) => tracing::error!(service, %error, "a report of the world was not accepted"),
+            Err(error) => {
+                let error = self.secrets.words(&error.to_string());
+                tracing::error!(service, error, "a report of the world was not accepted");
+            }
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::{Effect, Kernel, Slot, no_run};
+use super::{Effect, Kernel, News, Slot, no_run};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Append, MAX_BODY, Record, RunIndex, StreamId};
 use crate::machine::Machine;
 use crate::pipeline::{
-    ActionSpec, Cause, RunEffect, RunEvent, RunInput, RunMachine, RunOutcome, RunState, StartStep, StepError, StopWhy,
+    ActionSpec, Cause, CutOff, RunEffect, RunEvent, RunInput, RunMachine, RunOutcome, RunState, StartStep, StepError,
+    StepResult, StopWhy,
 };
-use crate::rollout::{self, Begin, Request, RolloutInput, Verb, service_events};
+use crate::rollout::{self, Begin, Request, RolloutEvent, RolloutInput, Verb, service_events};
 use crate::service::{ServiceEvent, ServiceMachine, ServiceState};
 use crate::time::Time;
 
@@ -27,6 +28,9 @@ impl Kernel {
             let index = index(&event, &slot.state);
             let way_back = slot.state.run().is_some_and(|run| run.rollouts().any(|(_, rollout)| rollout.back));
             self.enqueue(run, record, index, way_back);
+            if is_news(&event) {
+                self.batch.news.push(News { run: run.clone(), event });
+            }
             for effect in effects {
                 if self.is_for_rollout(run, &effect) {
                     nested.push(effect);
@@ -168,6 +172,28 @@ fn record(now: Time, event: &RunEvent) -> Result<Record> {
             .help("keep bulk in a file, and hand its path or digest over"));
     }
     Ok(record)
+}
+
+/// Whether an operator is told: how a run begins and ends, and what went wrong in between.
+fn is_news(event: &RunEvent) -> bool {
+    match event {
+        RunEvent::RunStarted { .. }
+        | RunEvent::RunResumed { .. }
+        | RunEvent::RunReopened { .. }
+        | RunEvent::RunFinished { .. }
+        | RunEvent::StepRetrying { .. }
+        | RunEvent::StepAsks { .. }
+        | RunEvent::StepCutOff { by: CutOff::Lost, .. }
+        | RunEvent::StepFinished { result: StepResult::Failed { .. }, .. } => true,
+        RunEvent::Rollout { event, .. } => matches!(
+            **event,
+            RolloutEvent::TurnedBack { .. }
+                | RolloutEvent::WorldLost { .. }
+                | RolloutEvent::Paused { .. }
+                | RolloutEvent::Finished { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// What goes to a service's stream in the same commit as an event of a run; `state` has the event folded in.

@@ -343,7 +343,7 @@ fn an_io_error_at_any_write_is_reported_and_loses_nothing_that_was_acknowledged(
                     .expect("strace, which tests/run installs");
                 assert!(output.status.success(), "{call} {n}: {}", String::from_utf8_lossy(&output.stderr));
                 let said = String::from_utf8_lossy(&output.stdout).into_owned();
-                let last = said.lines().filter_map(acknowledged).last().unwrap_or(0);
+                let last = said.lines().filter_map(acknowledged).next_back().unwrap_or(0);
                 let found = open(&path).and_then(|mut journal| {
                     let head = journal.head(&run("a"))?;
                     journal.append(vec![Append::new(run("a"), head, vec![record(1, "x")])], &[])?;

@@ -118,7 +118,7 @@ async fn an_old_version_that_dies_while_the_canary_bakes_is_waited_for() {
 async fn an_old_version_that_is_gone_for_good_ends_the_canary_stuck_and_is_named() {
     let site = Site::new();
     let engine = site.open().await;
-    let run = baking(&site, &engine, "60s", "2s", until_sick("v1", &site.file("sick"))).await;
+    let run = baking(&site, &engine, "60s", "4s", until_sick("v1", &site.file("sick"))).await;
     std::fs::write(site.file("sick"), "").unwrap();
     let outcome = run.outcome().await.unwrap();
     assert_eq!(outcome.status, Status::Failed);

@@ -30,8 +30,9 @@ impl Default for BlackoutRule {
 }
 
 impl BlackoutRule {
-    /// How many canary requests the readings must hold that a guard is folded from anew each time. Twice what the bad
-    /// readings need: readings are made of whole seconds, and where they begin moves on.
+    /// How many canary requests the readings must hold that a guard is folded from anew each time, when no second counts
+    /// for more than `requests`: however many a second has, it makes one reading at most. Twice what the bad readings
+    /// need: readings are made of whole seconds, and where they begin moves on.
     pub(crate) fn span(&self) -> u64 {
         self.requests.saturating_mul(u64::from(self.readings)).saturating_mul(2)
     }

@@ -376,8 +376,8 @@ impl Driver {
             }
             RunEffect::Rollout { effect, .. } => match effect {
                 RolloutEffect::Converge(desired) => self.fleet.converge(*desired),
-                RolloutEffect::Watch { service, after_window, requests } => {
-                    self.fleet.watch(&service, after_window, requests);
+                RolloutEffect::Watch { service, after_window, guard } => {
+                    self.fleet.watch(&service, after_window, guard);
                 }
                 RolloutEffect::Unwatch { service } => self.fleet.unwatch(&service),
             },

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use crate::analysis::BlackoutRule;
 use crate::engine::scope::spawn;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::{Order, Report, View};
@@ -125,9 +126,9 @@ impl Fleet {
     }
 
     /// Reports what the service looks like at once, and from now on windows after this number, and the last readings
-    /// with so many requests of every version.
-    pub(crate) fn watch(&mut self, service: &str, after_window: u64, requests: u64) {
-        self.order(service, |order| order.watch(after_window, requests));
+    /// that this guard needs.
+    pub(crate) fn watch(&mut self, service: &str, after_window: u64, guard: Option<BlackoutRule>) {
+        self.order(service, |order| order.watch(after_window, guard));
     }
 
     /// Ends that.

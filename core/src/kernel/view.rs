@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::analysis::BlackoutRule;
 use crate::error::Error;
 use crate::service::{Desired, Observed, Window};
 use crate::time::Time;
@@ -27,8 +28,8 @@ pub(crate) struct Order {
     pub(crate) desired: Option<Desired>,
     /// While a rollout watches: which watch this is, and the number of the last window that was told before it.
     pub(crate) watch: Option<(u64, u64)>,
-    /// How many requests of every version the readings must hold that are told at a time.
-    enough: u64,
+    /// The guard for which readings are told.
+    guard: Option<BlackoutRule>,
     /// How many watches there were.
     watches: u64,
     /// The generation that the journal knows to have been in force.
@@ -44,10 +45,10 @@ impl Order {
     }
 
     /// Reports what the service looks like at once, and from now on windows after this number, and the last readings
-    /// with `enough` requests of every version.
-    pub(crate) fn watch(&mut self, after_window: u64, enough: u64) {
+    /// that a guard needs.
+    pub(crate) fn watch(&mut self, after_window: u64, guard: Option<BlackoutRule>) {
         self.watches += 1;
-        self.enough = enough;
+        self.guard = guard;
         self.watch = Some((self.watches, after_window));
     }
 
@@ -158,18 +159,21 @@ impl View {
             reports.push(Report::Settled(settled_to));
             if !readings.is_empty() {
                 self.readings.extend(readings);
-                self.forget_readings(order.enough);
+                self.forget_readings(order.guard);
                 reports.push(Report::Readings(self.readings.iter().cloned().collect()));
             }
         }
         reports
     }
 
-    /// Drops the oldest readings as long as the others hold enough. The last one stays, for its number. Bounded by
-    /// requests and not by time: at half a canary request a second a guard needs 80 s of them, at 1,000 it needs one.
-    fn forget_readings(&mut self, enough: u64) {
+    /// Drops the oldest readings as long as the others hold enough of every version. The last one stays, for its number.
+    /// Bounded by requests and not by time alone: at half a canary request a second a guard needs 160 s of them, at 20
+    /// and at 1,000 it needs 4 s.
+    fn forget_readings(&mut self, guard: Option<BlackoutRule>) {
+        let (enough, most) = guard.map_or((0, 0), |rule| (rule.span(), rule.requests));
         let routed = |reading: &Window, version: &str| {
-            reading.counts.get(version).map_or(0, |counts| counts.requests.saturating_add(counts.abandoned))
+            let routed = reading.counts.get(version).map(|counts| counts.requests.saturating_add(counts.abandoned));
+            routed.unwrap_or(0).min(most)
         };
         let Some(last) = self.readings.back() else { return };
         let drawn = last.weights.iter().filter(|(_, share)| **share > 0).map(|(version, _)| version.clone());
@@ -219,7 +223,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::{Blackout, BlackoutRule, WindowCounts};
+    use crate::analysis::{Blackout, WindowCounts};
     use crate::service::Counts;
 
     fn reading(second: u64, canary: u64, stable: u64) -> Window {
@@ -251,25 +255,48 @@ mod tests {
     fn a_guard_fires_at_half_a_canary_request_a_second() {
         let rule = BlackoutRule::default();
         let (mut view, mut order) = (View::default(), Order::default());
-        order.watch(0, rule.span());
-        let fired = (1..=300).find(|second| {
-            // A guard begins anew each time, as in the rollout's machine.
-            let mut guard = Blackout::new(rule);
-            let readings = told(&mut view, &order, reading(*second, second % 2, 9));
-            readings.iter().any(|reading| guard.fold(WindowCounts::of(reading, "v2", "v1")).is_some())
-        });
+        order.watch(0, Some(rule));
+        let fired = (1..=300).find(|second| fires(rule, &told(&mut view, &order, reading(*second, second % 2, 9))));
         assert_eq!(fired, Some(79), "the 40th canary request: two readings of 20");
+    }
+
+    /// A guard begins anew each time, as in the rollout's machine.
+    fn fires(rule: BlackoutRule, readings: &[Window]) -> bool {
+        let mut guard = Blackout::new(rule);
+        readings.iter().any(|reading| guard.fold(WindowCounts::of(reading, "v2", "v1")).is_some())
+    }
+
+    #[test]
+    fn a_guard_fires_however_many_requests_a_second_has() {
+        for (readings, canary) in [(1, 1_000), (2, 19), (2, 80), (2, 81), (2, 1_000_000), (10, 1_000)] {
+            let rule = BlackoutRule { readings, ..BlackoutRule::default() };
+            let (mut view, mut order) = (View::default(), Order::default());
+            order.watch(0, Some(rule));
+            let fired = (1..=300).find(|second| fires(rule, &told(&mut view, &order, reading(*second, canary, 9_000))));
+            assert_eq!(fired, Some(u64::from(readings) * if canary < 20 { 2 } else { 1 }), "{readings} of {canary}");
+        }
+        // All of them in one second of five.
+        let rule = BlackoutRule::default();
+        let (mut view, mut order) = (View::default(), Order::default());
+        order.watch(0, Some(rule));
+        let fitful = |second: u64| {
+            if second.is_multiple_of(5) { reading(second, 1_000, 9_000) } else { reading(second, 1, 9_000) }
+        };
+        let good = |second: u64| Window { counts: [].into(), ..reading(second, 0, 9_000) };
+        assert!((1..=100).all(|second| !fires(rule, &told(&mut view, &order, good(second)))));
+        let fired = (101..=300).find(|second| fires(rule, &told(&mut view, &order, fitful(*second))));
+        assert!(fired.is_some_and(|second| second <= 111), "{fired:?}");
     }
 
     #[test]
     fn no_more_readings_are_kept_than_it_takes() {
         let (mut view, mut order) = (View::default(), Order::default());
-        order.watch(0, 80);
+        order.watch(0, Some(BlackoutRule::default()));
         let most = (1..=500).map(|second| told(&mut view, &order, reading(second, 30, 570)).len()).max();
-        assert_eq!(most, Some(3), "90 requests");
+        assert_eq!(most, Some(4), "each counts for 20 of 80 requests");
         let most = (501..=5_000).map(|second| told(&mut view, &order, reading(second, 0, 9)).len()).max();
         assert_eq!(most, Some(READINGS));
-        order.watch(0, 0);
+        order.watch(0, None);
         assert_eq!(told(&mut view, &order, reading(5_001, 0, 9)).len(), 1);
     }
 }

@@ -49,12 +49,12 @@ impl Telling<'_> {
             }
             Effect::Run(
                 _,
-                RunEffect::Rollout { effect: RolloutEffect::Watch { service, after_window, requests }, .. },
+                RunEffect::Rollout { effect: RolloutEffect::Watch { service, after_window, guard }, .. },
             ) => {
                 let now = self.world.now;
                 self.driver
                     .iter_mut()
-                    .for_each(|driver| driver.order(&service, now, |order| order.watch(after_window, requests)));
+                    .for_each(|driver| driver.order(&service, now, |order| order.watch(after_window, guard)));
             }
             Effect::Run(_, RunEffect::Rollout { effect: RolloutEffect::Unwatch { service }, .. }) => {
                 let now = self.world.now;

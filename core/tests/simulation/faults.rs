@@ -134,6 +134,18 @@ fn the_new_version_is_healthy_and_wrong() {
     back_or_through(&Fault { says: &["the sequential judge condemned its errors"], bake: "2m", ..fault });
 }
 
+/// However much traffic there is, the guard needs two seconds of it.
+#[test]
+fn the_new_version_is_wrong_under_much_traffic() {
+    let wrong = Nature { errors: 10_000, ..Nature::GOOD };
+    for rate in [5, 40, 200, 2_000] {
+        let story = standing(77).then(release("v2", judged(&[50.0], "10m"))).nature("v2", wrong);
+        let end = whole(&Story { rate, ..story });
+        let reason = &end.runs[1].rollouts["ship"].1;
+        assert!(reason.contains("in 2 readings running"), "{rate} a second: {reason}");
+    }
+}
+
 #[test]
 fn the_new_version_is_slow() {
     let fault = Fault::of_version("its probes time out", 66, "v2", Nature::NEVER_READY);

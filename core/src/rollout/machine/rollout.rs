@@ -5,6 +5,7 @@ use super::apply::apply;
 use super::begin::{Begin, begin};
 use super::command::{Command, command};
 use super::state::RolloutState;
+use crate::analysis::BlackoutRule;
 use crate::error::{Error, Kind, Result};
 use crate::machine::Machine;
 use crate::rollout::event::{RolloutEvent, Seen};
@@ -58,9 +59,8 @@ pub enum RolloutEffect {
         service: String,
         /// Windows up to this number were told.
         after_window: u64,
-        /// How many requests of every version with traffic the readings hold that are told at a time, where there are
-        /// as many within an hour.
-        requests: u64,
+        /// The guard for which readings are told: as many at a time as it needs, where there are within an hour.
+        guard: Option<BlackoutRule>,
     },
     /// No longer.
     Unwatch {
@@ -150,9 +150,8 @@ fn converge(state: &RolloutState) -> impl Iterator<Item = RolloutEffect> + use<>
 fn watch(state: &RolloutState) -> impl Iterator<Item = RolloutEffect> + use<> {
     let service = state.start.as_ref().map(|start| start.terms.service.clone());
     let after_window = state.judged.unwrap_or(0);
-    let rule = state.start.as_ref().and_then(|start| start.terms.judge.as_ref()).and_then(|judge| judge.blackout);
-    let requests = rule.map_or(0, |rule| rule.span());
-    service.map(|service| RolloutEffect::Watch { service, after_window, requests }).into_iter()
+    let guard = state.start.as_ref().and_then(|start| start.terms.judge.as_ref()).and_then(|judge| judge.blackout);
+    service.map(|service| RolloutEffect::Watch { service, after_window, guard }).into_iter()
 }
 
 /// What goes to the service's stream in the same commit as a rollout's event; `state` has the event folded in.

@@ -90,7 +90,8 @@ test('a judge says the verdict and when', async () => {
   assert.equal(soFar.metric, 'errors')
   const sentence =
     'errors: 9 of 300 on v2 (3 %) against 0 of 2,700 on v1 (0 %); ' +
-    'evidence 142 passed the bound of 111 (90 % of alpha 1 %)'
+    'evidence 142 passed the bound of 111 (90 % of alpha 1 %); ' +
+    "the canary has one instance: a fault of that instance can't be told from a bad release"
   assert.equal(soFar.sentence, sentence)
   assert.deepEqual(soFar.canary, { requests: 300, errors: 9 })
   assert.ok(soFar.assumptions.includes('one_replica'))

@@ -110,7 +110,8 @@ def test_a_judge_says_the_verdict_and_when() -> None:
     assert (third.so_far.metric, third.errors.log_safe) == ("errors", None)
     assert third.so_far.sentence == (
         "errors: 9 of 300 on v2 (3 %) against 0 of 2,700 on v1 (0 %);"
-        " evidence 142 passed the bound of 111 (90 % of alpha 1 %)"
+        " evidence 142 passed the bound of 111 (90 % of alpha 1 %);"
+        " the canary has one instance: a fault of that instance can't be told from a bad release"
     )
     assert third.so_far.canary == SideCounts(300, 9)
     assert "one_replica" in third.so_far.assumptions

@@ -20,8 +20,13 @@ pub(crate) fn pipeline(story: &Story) -> Checked {
 /// Tells a story whose last chapter is a rollout.
 pub(crate) fn rollout(story: &Story) -> Checked {
     let end = story.tell().map_err(|error| error.to_string())?;
-    whole(&end)?;
-    service(story, &end)
+    ended_rollout(story, &end)
+}
+
+/// The end of such a story.
+pub(crate) fn ended_rollout(story: &Story, end: &End) -> Checked {
+    whole(end)?;
+    service(story, end)
 }
 
 fn whole(end: &End) -> Result<(), String> {

@@ -180,6 +180,9 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use tidegate::pipeline::RunStatus;
+    use tidegate::simulate::{End, ServiceEnd};
+
     use super::*;
 
     #[test]
@@ -193,14 +196,32 @@ mod tests {
         assert_ne!(random::rollout_story(1).tell().unwrap().events, random::rollout_story(2).tell().unwrap().events);
     }
 
+    /// A story that holds, and then each promise of its end broken by hand.
     #[test]
-    fn a_promise_that_does_not_hold_is_found() {
-        // Of a rollout, a pipeline's word is none, and of a world that was left running its rule is.
-        let story = Kind::Rollout.story(0);
-        let end = Kind::Rollout.check(&story).unwrap();
-        assert!(!end.is_empty());
-        let mut held = story.clone();
-        held.chapters.clear();
-        assert!(Kind::Rollout.check(&held).is_err());
+    fn each_broken_promise_is_found() {
+        let story = (0..)
+            .map(|i| Kind::Rollout.story(i * ROLLOUTS))
+            .find(|story| Kind::Rollout.check(story).is_ok_and(|end| end == "rolled_back"));
+        let story = story.unwrap();
+        type Breaks = fn(&mut End);
+        let broken: [(&str, Breaks); 6] = [
+            ("a rule was broken", |end| end.broken.push("two at once".to_owned())),
+            ("left running", |end| end.left.push("r/s0".to_owned())),
+            ("a run neither ended", |end| end.runs[0].status = RunStatus::Running),
+            ("the service is gone", |end| drop(end.services.remove("shop"))),
+            ("the service is still held", |end| shop(end).held = Some("r".to_owned())),
+            ("rolled_back: (", |end| shop(end).weights.extend([("v2".to_owned(), 1)])),
+        ];
+        for (says, breaks) in broken {
+            let mut end = story.tell().unwrap();
+            assert_eq!(check::ended_rollout(&story, &end).as_deref(), Ok("rolled_back"));
+            breaks(&mut end);
+            let said = check::ended_rollout(&story, &end).unwrap_err();
+            assert!(said.starts_with(says), "{says}: {said}");
+        }
+    }
+
+    fn shop(end: &mut End) -> &mut ServiceEnd {
+        end.services.get_mut("shop").unwrap()
     }
 }

@@ -215,4 +215,8 @@ impl Function for JsFunction {
             None => Err(StepError::new(Cause::Lost, "the function was given up")),
         }
     }
+
+    fn hands_over(&self) -> bool {
+        true
+    }
 }

@@ -77,4 +77,8 @@ impl Function for PythonFunction {
         .to_string();
         self.caller.call(Arc::clone(&self.function), payload, Some(context.clone()), context.stopped()).await
     }
+
+    fn hands_over(&self) -> bool {
+        true
+    }
 }

@@ -103,6 +103,13 @@ pub trait Function: Send + Sync {
     /// When the context is stopped, it should end soon; the future is dropped after the step's grace time. What goes on
     /// elsewhere then, such as on a thread, must hold a clone of the context until it ends.
     async fn call(&self, context: Context, inputs: Vec<Value>) -> Result<Value, StepError>;
+
+    /// Whether [`call`](Function::call) only hands its work to somebody else, such as a thread of another language, and
+    /// waits for the answer. Then it is polled on the engine's own thread, which saves two changes of threads. One that
+    /// computes or blocks would hold up every run of the engine and must not say so.
+    fn hands_over(&self) -> bool {
+        false
+    }
 }
 
 /// Functions by name.

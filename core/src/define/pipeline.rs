@@ -174,18 +174,21 @@ where
     E: Display + Send + 'static,
 {
     async fn call(&self, context: Context, inputs: Vec<Value>) -> Result<Value, StepError> {
-        let values = (self.decode)(inputs)?;
-        let function = Arc::clone(&self.function);
+        let (decode, function) = (self.decode, Arc::clone(&self.function));
         let done = tokio::task::spawn_blocking(move || {
             // It runs for as long as it runs, whatever it does with its context.
             let _running = context.clone();
-            encode(function(context, values))
+            encode(function(context, decode(inputs)?))
         });
         let done = done.await;
         done.unwrap_or_else(|failed| match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(StepError::new(Cause::Exception, "the runtime was shut down before the function ended")),
         })
+    }
+
+    fn hands_over(&self) -> bool {
+        true
     }
 }
 

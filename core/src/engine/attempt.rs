@@ -56,6 +56,12 @@ impl Workshop {
         }
     }
 
+    /// Whether an attempt only waits for what is done elsewhere.
+    pub(crate) fn hands_over(&self, action: &ActionSpec) -> bool {
+        let ActionSpec::Function { function } = action else { return false };
+        self.functions.get(function).is_some_and(|function| function.hands_over())
+    }
+
     /// Ends all that carries the mark of a step's attempts up to this one.
     pub(crate) async fn sweep(&self, step: &str, attempt: u32) {
         let survived = sweep_step(self.command_context(), step, attempt, LEFTOVER).await;

@@ -24,8 +24,10 @@ use crate::pipeline::{RunEffect, RunInput, StartStep, StepOutcome};
 use crate::rollout::RolloutEffect;
 use crate::service::ServiceEffect;
 use crate::time::Clock;
+use calling::Calls;
 use hearing::Heard;
 
+mod calling;
 mod closing;
 mod committing;
 mod hearing;
@@ -43,9 +45,25 @@ const BATCH: usize = 4_096;
 pub(crate) enum Message {
     Start(Box<Begin>, oneshot::Sender<Result<Begun>>),
     Command(StreamId, Command, oneshot::Sender<Result<()>>),
-    Cancel { run: StreamId, by: String, reason: String, reply: oneshot::Sender<Result<Begun>> },
-    Outcome { run: StreamId, step: String, attempt: u32, token: u64, outcome: StepOutcome },
-    Report { service: String, report: Report },
+    Cancel {
+        run: StreamId,
+        by: String,
+        reason: String,
+        reply: oneshot::Sender<Result<Begun>>,
+    },
+    Outcome {
+        run: StreamId,
+        step: String,
+        attempt: u32,
+        token: u64,
+        outcome: StepOutcome,
+    },
+    /// Attempts that are polled here can go on.
+    Answered,
+    Report {
+        service: String,
+        report: Report,
+    },
     Remove(String, oneshot::Sender<Result<()>>),
     Ask(Box<dyn FnOnce(&mut Kernel) + Send>),
     Close(oneshot::Sender<Result<()>>),
@@ -103,6 +121,7 @@ pub(crate) struct Driver {
     pub(super) mark: String,
     pub(super) logs: Option<std::path::PathBuf>,
     stragglers: Arc<Stragglers>,
+    calls: Calls,
     acks: Vec<Ack>,
     /// Runs that were started or taken up since the last commit.
     pub(super) begun: Vec<StreamId>,
@@ -141,6 +160,7 @@ impl Driver {
             kernel,
             clock,
             runtime,
+            calls: Calls::new(inbox.clone()),
             inbox,
             fleet,
             runs: BTreeMap::new(),
@@ -238,7 +258,16 @@ impl Driver {
         // Deadlines don't wait for the inbox.
         let asked = self.kernel.tick(now);
         self.note(read.and(asked));
-        self.commit().err().map(End::Broken)
+        if let Err(error) = self.commit() {
+            return Some(End::Broken(error));
+        }
+        self.hear_answers();
+        None
+    }
+
+    /// Begins the attempts that are polled here, and takes what has become of others.
+    fn hear_answers(&mut self) {
+        self.held.extend(self.calls.answered(&self.runtime));
     }
 
     /// Says what is wrong with a turn, once for as long as it lasts.
@@ -311,6 +340,7 @@ impl Driver {
                 self.forget_attempt(&run, &step, attempt);
                 self.world(run, RunInput::StepOutcome { step, attempt, token, outcome }, now);
             }
+            Message::Answered => self.hear_answers(),
             Message::Report { service, mut report } => {
                 self.secrets.mask_report(&mut report);
                 self.report(&service, report, now);
@@ -350,12 +380,18 @@ impl Driver {
                 let (shop, stopped, inbox) = (Arc::clone(&driven.shop), stop.subscribe(), self.inbox.clone());
                 let known = Attempt { attempt: start.attempt, token: start.token, stop };
                 driven.attempts.insert(start.step.clone(), known);
-                spawn(&self.runtime, async move {
+                let here = shop.hands_over(&start.action);
+                let attempt = async move {
                     let (step, attempt, token) = (start.step.clone(), start.attempt, start.token);
                     let outcome = shop.attempt(start, stopped).await;
+                    Message::Outcome { run, step, attempt, token, outcome }
+                };
+                if here {
+                    self.calls.begin(attempt);
+                } else {
                     // The driver is gone only when the engine is: the next one finds the attempt cut off.
-                    let _ = inbox.send(Message::Outcome { run, step, attempt, token, outcome });
-                });
+                    spawn(&self.runtime, async move { drop(inbox.send(attempt.await)) });
+                }
             }
             RunEffect::StopStep { step, attempt, token, .. } => match driven.attempts.get(&step) {
                 Some(known) if known.attempt == attempt => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
@@ -47,6 +47,10 @@ impl Workshop {
     pub(super) async fn function(&self, start: &StartStep, name: &str, stop: watch::Receiver<bool>) -> StepOutcome {
         AssertUnwindSafe(self.call(start, name, stop)).catch_unwind().await.unwrap_or_else(|panic| {
             let error = StepError::new(Cause::Exception, format!("panicked: {}", panic_text(panic.as_ref())));
+            // What was thrown may panic itself when it is dropped, and so on.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                std::mem::forget(again);
+            }
             StepOutcome::Failed { error, retry_in: None }
         })
     }

@@ -60,7 +60,12 @@ impl Driver {
         let end = Instant::now() + CLOSE_WITHIN;
         while self.runs.values().any(|driven| !driven.attempts.is_empty()) {
             let Ok(first) = messages.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
-            for message in std::iter::once(first).chain(messages.try_iter().take(MOST)) {
+            self.held.push_back(first);
+            self.held.extend(messages.try_iter().take(MOST));
+            while let Some(message) = self.held.pop_front() {
+                if let Message::Answered = message {
+                    self.hear_answers();
+                }
                 // Whoever asks for anything else finds the engine closed.
                 if let Message::Outcome { run, step, attempt, token, outcome } = message {
                     self.forget_attempt(&run, &step, attempt);

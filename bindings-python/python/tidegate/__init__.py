@@ -36,8 +36,7 @@ from ._errors import (
     TidegateError,
     Unsupported,
 )
-from ._outcome import Outcome, Status, StepOutcome, StepStatus
-from ._pipeline import Pipeline, Retry, Secret, Step
+from ._pipeline import Pipeline, Step
 from ._tidegate import __version__
 from ._to_spec import Duration
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from ._aio_reader import AsyncReader
     from ._answers import Verified
     from ._check import Check, CommandProbe, HttpProbe, Result, State, TcpProbe, Verdict, command, http, tcp
+    from ._outcome import Outcome, Status, StepOutcome, StepStatus
     from ._reader import Reader
     from ._records import (
         Claim,
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         WindowRecord,
     )
     from ._rollout import Absolute, Blackout, BlueGreen, Canary, Promoted, Release, Revert, Sequential, Serve
+    from ._step_options import Retry, Secret
     from ._watch import Transition, Watch
     from .events import Event
 
@@ -175,6 +176,7 @@ _LATER = {
         "http",
         "tcp",
     ),
+    "_outcome": ("Outcome", "Status", "StepOutcome", "StepStatus"),
     "_reader": ("Reader",),
     "_records": (
         "Claim",
@@ -214,6 +216,7 @@ _LATER = {
         "Sequential",
         "Serve",
     ),
+    "_step_options": ("Retry", "Secret"),
     "_watch": ("Transition", "Watch"),
     "events": ("Event",),
 }

@@ -5,11 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
-import inspect
 import os
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _tidegate
@@ -51,13 +49,17 @@ class Target(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class Bound:
     """A target with the loop and the context variables of whoever started the run."""
 
-    target: Target
-    loop: asyncio.AbstractEventLoop | None
-    context: contextvars.Context
+    __slots__ = ("context", "loop", "target")
+
+    def __init__(
+        self, target: Target, loop: asyncio.AbstractEventLoop | None, context: contextvars.Context
+    ) -> None:
+        self.target = target
+        self.loop = loop
+        self.context = context
 
 
 _registered = False
@@ -227,7 +229,7 @@ class _Call:
             return
         try:
             value = self._context.run(self._target.invoke, self._payload, self._stop)
-            if not inspect.isawaitable(value):
+            if not _is_awaitable(value):
                 self._finish(self._target.result(value))
                 return
         except BaseException as error:
@@ -262,7 +264,7 @@ class _Call:
                 if self._stop.is_set():
                     raise asyncio.CancelledError("stopped before it began")
                 value = self._target.invoke(self._payload, self._stop)
-            if inspect.isawaitable(value):
+            if _is_awaitable(value):
                 value = await value
             self._finish(self._target.result(value))
         except asyncio.CancelledError as error:
@@ -325,3 +327,10 @@ def detail(error: BaseException) -> str | None:
 def _clean(text: str) -> str:
     """Text that is Unicode: lone surrogates can't be stored."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _is_awaitable(value: Any) -> bool:
+    # Functions have imported it.
+    import inspect
+
+    return inspect.isawaitable(value)

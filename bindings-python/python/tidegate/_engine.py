@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from . import _log, _tidegate
 from ._core import Answer, Core, Durability, cancel_of, command_of, resolve_of
 from ._errors import TidegateError
-from ._outcome import Outcome, outcome_from
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     from ._answers import Verified
+    from ._outcome import Outcome
     from ._pipeline import Pipeline, Step
     from ._records import RunRow, Service, ServiceStats
     from .events import Event
@@ -237,6 +237,8 @@ class Run:
             text = self._native.outcome(max(0.0, min(POLL, left)))
             if text is not None:
                 _log.settle()
+                from ._outcome import outcome_from
+
                 return outcome_from(text)
             if left <= 0:
                 raise TimeoutError(f"the run has not ended after {timeout} s (run: {self.id})")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import types
 import typing
@@ -14,6 +13,7 @@ from ._context import Context
 from ._values import ValueFault, decode, encode
 
 if TYPE_CHECKING:
+    import inspect
     import threading
 
 __all__ = ["Function", "Hint"]
@@ -55,6 +55,9 @@ class Function:
     __slots__ = ("_hints", "call", "is_async", "returns")
 
     def __init__(self, call: Callable[..., Any], inputs: int, local_names: Mapping[str, Any]) -> None:
+        # With its first function, as it takes as long as all of this package.
+        import inspect
+
         self.call = call
         inner: Any = call
         while isinstance(inner, functools.partial):

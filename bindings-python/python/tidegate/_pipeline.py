@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
-from . import _tidegate
 from ._context import Context
 from ._function import ANY, Function, Hint
-from ._to_spec import Duration, duration, fields_of
+from ._to_spec import Duration, duration
 
 if TYPE_CHECKING:
     from . import _spec as spec
     from ._rollout import BlueGreen, Canary, Promoted, Release, Revert
+    from ._step_options import Retry, Secret
 
-__all__ = ["CommandOptions", "Pipeline", "Retry", "Secret", "Step", "StepOptions", "When"]
+__all__ = ["CommandOptions", "Pipeline", "Step", "StepOptions", "When"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -30,44 +27,6 @@ A_co = TypeVar("A_co", covariant=True)
 B_co = TypeVar("B_co", covariant=True)
 When = Literal["success", "failure", "done"]
 """How a step that another one waits for must have ended."""
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A secret of the engine's, by name: ``Engine(..., secrets={"token": ...})``. Only the name is recorded."""
-
-    name: str
-
-    def to_spec(self) -> spec.EnvValueSecret:
-        """As the core reads it."""
-        return {"kind": "secret", "name": self.name}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """How failed attempts are repeated: exponential backoff, capped, with jitter. A function that returned what can't be
-    stored is not called again: that fails its step at once."""
-
-    attempts: int
-    """How many attempts may fail before the step has failed, the first one included."""
-    initial: Duration | None = None
-    """The wait after the first failure; 1 s by default."""
-    factor: float | None = None
-    """By how much the wait grows with each failure; 2 by default."""
-    cap: Duration | None = None
-    """The longest wait; 5 min by default."""
-    jitter: Literal["full", "none"] | None = None
-    """``full`` (the default) draws the wait between nothing and the computed one."""
-
-    def to_spec(self) -> spec.RetrySpec:
-        """As the core reads it."""
-        return cast("spec.RetrySpec", fields_of(self))
-
-    def delays(self) -> list[datetime.timedelta]:
-        """The waits between the attempts, one fewer than these: with full jitter the longest, of which a part is drawn.
-        Raises ``Invalid`` with every fault."""
-        waits = _tidegate.retry_delays(json.dumps(self.to_spec()))
-        return [datetime.timedelta(milliseconds=wait) for wait in waits]
 
 
 class Step(Generic[R_co]):
@@ -356,9 +315,9 @@ class _Takes2(Protocol[A_co, B_co]):
 
 
 def _env(value: str | Secret) -> spec.EnvValue:
-    if isinstance(value, Secret):
-        return value.to_spec()
-    return {"kind": "text", "value": value}
+    if isinstance(value, str):
+        return {"kind": "text", "value": value}
+    return value.to_spec()
 
 
 def _need(need: Step[Any] | str | tuple[Step[Any] | str, When]) -> spec.NeedSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from typing import Any
 
@@ -22,6 +21,8 @@ def duration(value: Duration) -> str:
 
 def fields_of(value: Any, *without: str) -> dict[str, Any]:
     """The fields of a dataclass that say something, by their names: None leaves the choice to the core."""
+    import dataclasses
+
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import types
@@ -63,13 +62,20 @@ def _plain(value: Any, path: str, depth: int) -> Any:
                 raise _fault(f"a key must be a text: {name!r}", path)
             fields[_plain(name, path, depth)] = _plain(item, f"{path}/{_part(name)}", depth + 1)
         return fields
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if _is_dataclass(type(value)):
+        import dataclasses
+
         return {
             field.name: _plain(getattr(value, field.name), f"{path}/{_part(field.name)}", depth + 1)
             for field in dataclasses.fields(value)
         }
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     raise _fault(f"a value must be JSON or a dataclass: {name}", path)
+
+
+def _is_dataclass(cls: type) -> bool:
+    # Without the module, whose import takes longer than all of this package.
+    return hasattr(cls, "__dataclass_fields__")
 
 
 def _part(name: str) -> str:
@@ -83,7 +89,7 @@ def decode(value: Any, hint: Any, path: str = "") -> Any:
 
     Raises ``ValueFault`` when the fields of a dataclass, or the length of a tuple, don't fit.
     """
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and _is_dataclass(hint):
         return _build(value, hint, path)
     origin, args = get_origin(hint), get_args(hint)
     if origin is typing.Annotated:
@@ -108,6 +114,8 @@ def decode(value: Any, hint: Any, path: str = "") -> Any:
 def _build(value: Any, cls: type, path: str) -> Any:
     if not isinstance(value, dict):
         raise _fault(f"expected an object for {cls.__qualname__}: {type(value).__name__}", path)
+    import dataclasses
+
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(value) - set(fields))

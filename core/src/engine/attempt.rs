@@ -44,7 +44,8 @@ impl Workshop {
     /// heed its context.
     pub(crate) async fn attempt(&self, start: StartStep, stop: watch::Receiver<bool>) -> StepOutcome {
         let outcome = match &start.action {
-            ActionSpec::Command { .. } => self.command(&start, stop).await,
+            // Boxed: it is large, and every attempt's task would be as large and is moved several times.
+            ActionSpec::Command { .. } => Box::pin(self.command(&start, stop)).await,
             // Masked before it is clipped: half a secret would not be found.
             ActionSpec::Function { function } => self.secrets.keep_out(self.function(&start, function, stop).await),
             // The kernel begins these itself.

@@ -453,6 +453,21 @@ export interface LatencyBucket {
   readonly upTo: number
 }
 
+/**
+ * Quantiles of the time from routing to the first byte of the answer, in microseconds. Each is at most 1 % more
+ * than what was measured, and never less: the upper end of a bucket of the proxy's histogram. An answer that the
+ * proxy makes for an instance that failed or was too slow is one of them; a request that its client left is
+ * none. Of fewer than 100 answers `p99` is the longest, of fewer than 20 `p95` too.
+ */
+export interface LatencyQuantiles {
+  /** The median. */
+  readonly p50: number
+  /** 95 of 100 were no longer. */
+  readonly p95: number
+  /** 99 of 100 were no longer. */
+  readonly p99: number
+}
+
 /** How requests are counted into windows ; what validity rests on says `analysis`(crate::analysis). */
 export interface Measure {
   /** Requests are in no window while any instance that can be drawn became ready less than this ago. */
@@ -604,6 +619,8 @@ export interface RolloutEventWindowJudged {
   readonly counts: WindowCounts
   /** The epoch of its weights. */
   readonly epoch: number
+  /** How long answers took. No decision rests on it. */
+  readonly latency?: WindowLatency
   /** Its number within the service. */
   readonly number: number
 }
@@ -1228,6 +1245,14 @@ export interface WindowCounts {
   readonly stable: spec.SideCounts
 }
 
+/** How long the answers to a window's requests took. Events of earlier versions don't have it. */
+export interface WindowLatency {
+  /** Those of the release that is judged; nothing where there were none. */
+  readonly canary?: LatencyQuantiles
+  /** Those of what it is compared with; nothing where there were none. */
+  readonly stable?: LatencyQuantiles
+}
+
 /** What the world looked like. */
 export interface WorldSeen {
   /** Whether that is because the address can't be listened on. */
@@ -1271,7 +1296,7 @@ export const holds: Readonly<Record<string, Readonly<Record<string, string>>>> =
   'RolloutEvent:started': { start: 'RolloutStart' },
   'RolloutEvent:seen': { seen: 'WorldSeen' },
   'RolloutEvent:move_began': { step: 'RolloutMove' },
-  'RolloutEvent:window_judged': { counts: 'WindowCounts' },
+  'RolloutEvent:window_judged': { counts: 'WindowCounts', latency: 'WindowLatency' },
   'RolloutEvent:verdict': { explanation: 'Explanation' },
   'RolloutEvent:paused': { pause: 'RolloutPause' },
   'RolloutEvent:turned_back': { back: 'RolloutMove' },
@@ -1288,5 +1313,6 @@ export const holds: Readonly<Record<string, Readonly<Record<string, string>>>> =
   Verified: { damages: 'Damage' },
   VersionSeen: { trouble: 'Trouble' },
   VersionStats: { latency: 'Latency' },
+  WindowLatency: { canary: 'LatencyQuantiles', stable: 'LatencyQuantiles' },
   WorldSeen: { versions: 'VersionSeen*' },
 }

@@ -45,6 +45,7 @@ __all__ = [
     "FactStepStarted",
     "FactStepStopping",
     "JudgeTerms",
+    "LatencyQuantiles",
     "Measure",
     "Metric",
     "OutputEvent",
@@ -129,6 +130,7 @@ __all__ = [
     "Trouble",
     "VersionSeen",
     "WindowCounts",
+    "WindowLatency",
     "WorldSeen",
 ]
 
@@ -551,6 +553,21 @@ class JudgeTerms(TypedDict):
     """The length of a window."""
 
 
+class LatencyQuantiles(TypedDict):
+    """Quantiles of the time from routing to the first byte of the answer, in microseconds. Each is at most 1
+    % more than what was measured, and never less: the upper end of a bucket of the proxy's histogram. An
+    answer that the proxy makes for an instance that failed or was too slow is one of them; a request that its
+    client left is none. Of fewer than 100 answers ``p99`` is the longest, of fewer than 20 ``p95`` too.
+    """
+
+    p50: int
+    """The median."""
+    p95: int
+    """95 of 100 were no longer."""
+    p99: int
+    """99 of 100 were no longer."""
+
+
 class Measure(TypedDict):
     """How requests are counted into windows ; what validity rests on says ``analysis``(crate::analysis)."""
 
@@ -674,6 +691,8 @@ class RolloutEventWindowJudged(TypedDict):
     """What was counted, and the new version's share."""
     epoch: int
     """The epoch of its weights."""
+    latency: NotRequired[WindowLatency]
+    """How long answers took. No decision rests on it."""
     number: int
     """Its number within the service."""
 
@@ -1184,6 +1203,15 @@ class WindowCounts(TypedDict):
     """The canary's assigned share of the requests of both, in hundredths of a percent: 1,000 is 10 %."""
     stable: SideCounts
     """What it is compared with; zeros when there is no such side."""
+
+
+class WindowLatency(TypedDict):
+    """How long the answers to a window's requests took. Events of earlier versions don't have it."""
+
+    canary: NotRequired[LatencyQuantiles]
+    """Those of the release that is judged; nothing where there were none."""
+    stable: NotRequired[LatencyQuantiles]
+    """Those of what it is compared with; nothing where there were none."""
 
 
 class WorldSeen(TypedDict):

@@ -142,6 +142,7 @@ mod tests {
             to: Time(10_000),
             weights: BTreeMap::from([("v1".to_owned(), 9_000), ("v2".to_owned(), 1_000)]),
             counts: BTreeMap::from([("v1".to_owned(), counts(900, 1)), ("v2".to_owned(), counts(100, 5))]),
+            latency: BTreeMap::new(),
         };
         let side = |requests, errors| SideCounts { requests, errors, abandoned: 7 };
         let expected = WindowCounts { canary: side(100, 5), stable: side(900, 1), share: 1_000 };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::engine::{EventText, Follow, RunRow, StepOutcome, StepStatus};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Holder, Reader, RunEntry};
-use crate::rollout::{RolloutState, doing, percent};
+use crate::rollout::{RolloutState, doing, percent, slowest};
 use crate::time::{Span, Time};
 
 use super::find;
@@ -152,6 +152,10 @@ fn explained(step: &StepOutcome, rollout: Option<&RolloutState>) -> Option<Strin
         let mut line = format!("{} has {} of the traffic, {doing}", rollout.version(), percent(rollout.share()));
         if let Some(seen) = rollout.explanation() {
             line.push_str(&format!("; {}", seen.sentence));
+        }
+        let former = rollout.former().unwrap_or_default();
+        if let Some(told) = slowest(&rollout.latency, rollout.version(), former) {
+            line.push_str(&format!("; in the last window {told}"));
         }
         return Some(line);
     }

@@ -236,6 +236,7 @@ mod tests {
             to: from.after(crate::time::Span::seconds(1)),
             weights: [("v1".to_owned(), 9_500), ("v2".to_owned(), 500)].into(),
             counts: [("v1".to_owned(), side(stable, 0)), ("v2".to_owned(), side(canary, canary))].into(),
+            latency: [].into(),
         }
     }
 

@@ -145,8 +145,11 @@ impl Ledger {
                 return;
             }
             let Some(Closed { cell, number, to }) = self.closed.pop_front() else { return };
-            if let Some(window) = window(&cell.epoch, number, cell.from, to, &cell.hand_out()) {
-                self.windows.push(window);
+            let (counts, quantiles) = cell.hand_out();
+            if let Some(window) = window(&cell.epoch, number, cell.from, to, &counts) {
+                let sides = cell.epoch.names.iter().zip(quantiles);
+                let latency = sides.filter_map(|(name, quantiles)| Some((name.clone(), quantiles?))).collect();
+                self.windows.push(Window { latency, ..window });
             }
         }
     }
@@ -211,7 +214,8 @@ fn window(epoch: &Epoch, number: u64, from: Time, to: Time, counts: &[Counts]) -
     }
     let counts: BTreeMap<String, Counts> =
         epoch.names.iter().zip(counts).map(|(name, counts)| (name.clone(), *counts)).collect();
-    Some(Window { epoch: epoch.number, number, from, to, weights: epoch.weights.clone(), counts })
+    let (weights, latency) = (epoch.weights.clone(), BTreeMap::new());
+    Some(Window { epoch: epoch.number, number, from, to, weights, counts, latency })
 }
 
 #[cfg(test)]

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The longest latency that is told apart, in microseconds: one hour.
-const LONGEST: u64 = 3_600_000_000;
+use super::latencies::{self, Latencies};
 
 /// The bounds that are told, in microseconds.
 const BOUNDS: [u64; 16] = [
@@ -35,7 +33,7 @@ pub(super) struct Meter {
     pub(super) retries: AtomicU64,
     pub(super) blamed: AtomicU64,
     pub(super) late: AtomicU64,
-    latency: [Mutex<Option<Histogram<u32>>>; SHARDS],
+    latency: [Mutex<Latencies>; SHARDS],
 }
 
 impl Meter {
@@ -49,7 +47,7 @@ impl Meter {
             retries: AtomicU64::new(0),
             blamed: AtomicU64::new(0),
             late: AtomicU64::new(0),
-            latency: std::array::from_fn(|_| Mutex::new(None)),
+            latency: std::array::from_fn(|_| Mutex::new(Latencies::default())),
         }
     }
 
@@ -60,14 +58,7 @@ impl Meter {
             static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
         }
         let Some(shard) = SHARD.with(|shard| self.latency.get(*shard)) else { return };
-        let mut shard = lock(shard);
-        if shard.is_none() {
-            // Two significant digits: within 1 %.
-            *shard = Histogram::new_with_bounds(1, LONGEST, 2).ok();
-        }
-        if let Some(histogram) = shard.as_mut() {
-            histogram.saturating_record(micros.clamp(1, LONGEST));
-        }
+        lock(shard).record(micros);
     }
 
     /// Requests that were routed and have not ended.
@@ -77,13 +68,10 @@ impl Meter {
     }
 
     pub(super) fn read(&self) -> VersionStats {
-        let mut all: Option<Histogram<u64>> = Histogram::new_with_bounds(1, LONGEST, 2).ok();
+        let mut all = latencies::sum();
         for shard in &self.latency {
-            let shard = lock(shard);
-            if let (Some(all), Some(histogram)) = (all.as_mut(), shard.as_ref()) {
-                for bucket in histogram.iter_recorded() {
-                    all.saturating_record_n(bucket.value_iterated_to(), u64::from(bucket.count_at_value()));
-                }
+            if let Some(all) = all.as_mut() {
+                lock(shard).add_to(all);
             }
         }
         let latency = all.map(|all| Latency {

@@ -10,6 +10,7 @@ mod forward;
 mod headers;
 mod instance;
 mod io;
+mod latencies;
 mod ledger;
 mod meter;
 mod server;

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+use super::latencies::Latencies;
 use super::meter::{Meter, lock};
-use crate::service::{Counts, Measure, Weights};
+use crate::service::{Counts, LatencyQuantiles, Measure, Weights};
 use crate::time::Time;
 
 /// The time between two changes of weights.
@@ -46,6 +47,8 @@ pub(super) struct Cell {
 #[derive(Debug, Default)]
 struct Open {
     counts: Vec<Counts>,
+    /// The times to the first byte of the answers, by version.
+    latencies: Vec<Latencies>,
     under_way: UnderWay,
     /// Nothing is counted any more.
     handed_out: bool,
@@ -62,7 +65,9 @@ pub(super) struct UnderWay {
 
 impl Cell {
     pub(super) fn new(epoch: Arc<Epoch>, from: Time) -> Cell {
-        let open = Open { counts: vec![Counts::default(); epoch.names.len()], ..Open::default() };
+        let counts = vec![Counts::default(); epoch.names.len()];
+        let latencies = epoch.names.iter().map(|_| Latencies::default()).collect();
+        let open = Open { counts, latencies, ..Open::default() };
         Cell { epoch, from, open: Mutex::new(open) }
     }
 
@@ -72,11 +77,12 @@ impl Cell {
         lock(&self.open).counts.clone()
     }
 
-    /// What was counted, by version. Whatever comes now is late.
-    pub(super) fn hand_out(&self) -> Vec<Counts> {
+    /// What was counted and how long answers took, by version. Whatever comes now is late.
+    pub(super) fn hand_out(&self) -> (Vec<Counts>, Vec<Option<LatencyQuantiles>>) {
         let mut open = lock(&self.open);
         open.handed_out = true;
-        open.counts.clone()
+        let latencies = std::mem::take(&mut open.latencies);
+        (open.counts.clone(), latencies.iter().map(Latencies::quantiles).collect())
     }
 
     pub(super) fn under_way(&self) -> UnderWay {
@@ -91,9 +97,17 @@ impl Cell {
 
     /// Changes the counts of a version and what is under way, as one; false when that is too late.
     fn update(&self, slot: usize, change: impl FnOnce(&mut Counts, &mut UnderWay)) -> bool {
-        let Open { counts, under_way, handed_out } = &mut *lock(&self.open);
+        self.answer(slot, None, change)
+    }
+
+    /// The same, and an answer came so many microseconds after its request was routed.
+    fn answer(&self, slot: usize, took: Option<u64>, change: impl FnOnce(&mut Counts, &mut UnderWay)) -> bool {
+        let Open { counts, latencies, under_way, handed_out } = &mut *lock(&self.open);
         if let Some(counts) = counts.get_mut(slot).filter(|_| !*handed_out) {
             change(counts, under_way);
+            if let (Some(latencies), Some(took)) = (latencies.get_mut(slot), took) {
+                latencies.record(took);
+            }
         }
         !*handed_out
     }
@@ -155,12 +169,13 @@ impl Ticket {
         }
         self.bad |= status >= 500;
         self.phase = Phase::Streaming;
-        self.meter.latency(u64::try_from(self.routed.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let took = u64::try_from(self.routed.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.meter.latency(took);
         self.meter.requests.fetch_add(1, Ordering::Relaxed);
         // After the request: a reader takes them the other way round.
         self.meter.errors.fetch_add(u64::from(self.bad), Ordering::Release);
         if let Some(cell) = &self.cell {
-            let in_time = cell.update(self.slot, |counts, under_way| {
+            let in_time = cell.answer(self.slot, Some(took), |counts, under_way| {
                 counts.requests += 1;
                 counts.errors += u64::from(self.bad || self.blamed);
                 under_way.waiting -= 1;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::counted;
 use crate::machine::Machine;
 use crate::pipeline::{CutOff, RunEvent, RunMachine, RunOutcome, RunState, StepResult};
-use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, percent};
+use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, percent, slowest};
 use crate::time::{Span, Time};
 
 /// Tells a run line by line: which step runs, how traffic is shared, the evidence against its bound, and in one
@@ -143,15 +143,16 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
             Move::Gate { .. } => doing(step),
             Move::Promote { .. } => return None,
         },
-        RolloutEvent::WindowJudged { counts, .. } => {
+        RolloutEvent::WindowJudged { counts, latency, .. } => {
             let seen = state.explanation()?;
             let former = state.former().unwrap_or("before");
             let left = match counts.canary.abandoned {
                 0 => String::new(),
                 left => format!(" and {left} left without an answer"),
             };
+            let slowest = slowest(latency, version, former).map(|told| format!("; {told}")).unwrap_or_default();
             format!(
-                "{version} {} bad of {}{left}, {former} {} of {}; evidence {} of {}",
+                "{version} {} bad of {}{left}, {former} {} of {}{slowest}; evidence {} of {}",
                 counts.canary.errors,
                 counts.canary.requests,
                 counts.stable.errors,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Layout, Move};
 use super::terms::Terms;
 use crate::analysis::{Explanation, WindowCounts};
-use crate::service::{DesiredVersion, Observed, Outcome, Serving, Trouble};
+use crate::service::{DesiredVersion, LatencyQuantiles, Observed, Outcome, Serving, Trouble, Window};
 
 /// Everything that a rollout began with. What is written here is never computed again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -149,6 +149,30 @@ impl Seen {
     }
 }
 
+/// How long the answers to a window's requests took. Events of earlier versions don't have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct WindowLatency {
+    /// Those of the release that is judged; nothing where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<LatencyQuantiles>,
+    /// Those of what it is compared with; nothing where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<LatencyQuantiles>,
+}
+
+impl WindowLatency {
+    /// Those of two versions in a service's window.
+    pub fn of(window: &Window, canary: &str, stable: &str) -> WindowLatency {
+        let side = |version: &str| window.latency.get(version).copied();
+        WindowLatency { canary: side(canary), stable: side(stable) }
+    }
+
+    /// Whether neither side's is known.
+    pub fn is_unknown(&self) -> bool {
+        *self == WindowLatency::default()
+    }
+}
+
 /// What happened in a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -204,6 +228,9 @@ pub enum RolloutEvent {
         epoch: u64,
         /// What was counted, and the new version's share.
         counts: WindowCounts,
+        /// How long answers took. No decision rests on it.
+        #[serde(default, skip_serializing_if = "WindowLatency::is_unknown")]
+        latency: WindowLatency,
     },
     /// A window does not count, because the old version was not ready for its share in it, or got too few of the
     /// requests: the shares were not those assigned. Or it has more errors than requests.

@@ -1,6 +1,6 @@
 //! Why, in one sentence.
 
-use super::event::Cause;
+use super::event::{Cause, WindowLatency};
 use super::machine::{LISTEN_WITHIN, RolloutState};
 use super::plan::{Gate, Move};
 use crate::error::counted;
@@ -13,6 +13,25 @@ pub fn percent(share: u32) -> String {
         (whole, part) if part % 10 == 0 => format!("{whole}.{} %", part / 10),
         (whole, part) => format!("{whole}.{part:02} %"),
     }
+}
+
+/// A latency to about three digits, from microseconds: `1.25 ms`, `310 ms`, `12.5 s`.
+pub fn latency(micros: u64) -> String {
+    let ms = micros as f64 / 1_000.0;
+    match micros {
+        0..10_000 => format!("{ms:.2} ms"),
+        10_000..100_000 => format!("{ms:.1} ms"),
+        100_000..10_000_000 => format!("{ms:.0} ms"),
+        _ => format!("{:.1} s", ms / 1_000.0),
+    }
+}
+
+/// How slow the slowest answers of a window were: `p99 of v2 52.3 ms, of v1 1.31 ms`; `None` where there were none.
+pub fn slowest(window: &WindowLatency, canary: &str, stable: &str) -> Option<String> {
+    let sides = [(canary, window.canary), (stable, window.stable)];
+    let sides = sides.into_iter().filter_map(|(name, told)| Some(format!("of {name} {}", latency(told?.p99))));
+    let sides = sides.collect::<Vec<_>>().join(", ");
+    (!sides.is_empty()).then(|| format!("p99 {sides}"))
 }
 
 /// What a move does, as the end of "while …".
@@ -138,6 +157,18 @@ fn turned(state: &RolloutState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_are_shown_in_milliseconds_until_seconds_are_enough() {
+        let shown: Vec<String> = [7, 1_250, 52_340, 310_400, 12_500_000].map(latency).into();
+        assert_eq!(shown, ["0.01 ms", "1.25 ms", "52.3 ms", "310 ms", "12.5 s"]);
+        let side = |p99| Some(crate::service::LatencyQuantiles { p50: 1, p95: 2, p99 });
+        let both = WindowLatency { canary: side(52_340), stable: side(1_310) };
+        assert_eq!(slowest(&both, "v2", "v1").as_deref(), Some("p99 of v2 52.3 ms, of v1 1.31 ms"));
+        let one = WindowLatency { canary: None, ..both };
+        assert_eq!(slowest(&one, "v2", "v1").as_deref(), Some("p99 of v1 1.31 ms"));
+        assert_eq!(slowest(&WindowLatency::default(), "v2", "v1"), None);
+    }
 
     #[test]
     fn shares_are_shown_as_people_write_them() {

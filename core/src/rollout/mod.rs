@@ -8,8 +8,8 @@ mod spec;
 mod strategy;
 mod terms;
 
-pub use event::{Cause, Pause, RolloutEvent, Seen, Sight, Start};
-pub use explain::{doing, percent};
+pub use event::{Cause, Pause, RolloutEvent, Seen, Sight, Start, WindowLatency};
+pub use explain::{doing, latency, percent, slowest};
 pub(crate) use machine::REVERT_ANEW;
 pub use machine::{
     Begin, Command, Hold, Request, RolloutEffect, RolloutInput, RolloutMachine, RolloutState, Verb, service_events,

@@ -12,4 +12,6 @@ pub(crate) use spec::MAX_REPLICAS;
 pub use spec::{Release, ServeSpec};
 pub use state::{Claim, LastRollout, Outcome, ServiceState, Serving};
 pub(crate) use state::{OVERDUE, desired};
-pub use world::{Counts, Desired, DesiredVersion, Measure, Observed, ObservedVersion, Trouble, Weights, Window};
+pub use world::{
+    Counts, Desired, DesiredVersion, LatencyQuantiles, Measure, Observed, ObservedVersion, Trouble, Weights, Window,
+};

@@ -94,6 +94,7 @@ impl Traffic {
             to,
             weights: weights.clone(),
             counts: BTreeMap::new(),
+            latency: BTreeMap::new(),
         });
         for (version, side) in counts.iter().filter(|_| warm) {
             let sum = open.counts.entry(version.clone()).or_default();
@@ -105,7 +106,8 @@ impl Traffic {
         let whole = to.since(open.from) >= desired.measure.window;
         if !counts.is_empty() {
             self.last_reading += 1;
-            self.readings.push_back(Window { epoch, number: self.last_reading, from, to, weights, counts });
+            let (number, latency) = (self.last_reading, BTreeMap::new());
+            self.readings.push_back(Window { epoch, number, from, to, weights, counts, latency });
             self.readings.drain(..self.readings.len().saturating_sub(KEPT));
         }
         if whole {

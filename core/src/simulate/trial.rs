@@ -91,7 +91,7 @@ impl Trial {
             ("v1".to_owned(), side(self.requests.1, &self.errors.1)),
         ]);
         let weights = BTreeMap::from([("v2".to_owned(), self.share), ("v1".to_owned(), 10_000 - self.share)]);
-        Window { epoch: state.epoch, number, from, to: from.after(span), weights, counts }
+        Window { epoch: state.epoch, number, from, to: from.after(span), weights, counts, latency: BTreeMap::new() }
     }
 }
 

@@ -80,6 +80,37 @@ fn a_late_request_is_in_no_window_and_counted_as_late() {
     assert_eq!(meter.read().late, 2, "once each, answered or not");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_window_tells_how_long_the_answers_to_its_own_requests_took() {
+    let after = |ms| tokio::time::advance(std::time::Duration::from_millis(ms));
+    let mut ledger = Ledger::new(Time(0));
+    ledger.change(epoch(1), Time(0));
+    let meter = Arc::new(Meter::new());
+    let mut slow: Vec<Ticket> = (0..20).map(|_| begin(&mut ledger, Time(0), 0)).collect();
+    let warming = Ticket::new(ledger.cell(), false, 1, meter.clone());
+    let left = begin(&mut ledger, Time(0), 1);
+    after(50).await;
+    // Routed in the next window, answered before those of this one.
+    begin(&mut ledger, Time(110), 1).answered(200);
+    slow.iter_mut().take(19).for_each(|ticket| ticket.answered(200));
+    after(2_000).await;
+    slow.iter_mut().skip(19).for_each(|ticket| ticket.failed());
+    let mut warming = warming;
+    warming.answered(200);
+    drop((slow, warming, left));
+    ledger.roll(Time(500));
+    ledger.sample(Time(2_000));
+    ledger.settle(Time(500), Span(0), Span(5_000));
+    let windows = ledger.windows(0, 10);
+    let near = |told: u64, ms: u64| told >= ms * 1_000 && told <= ms * 1_010;
+    let a = windows[0].latency["a"];
+    assert!(near(a.p50, 50) && near(a.p95, 50) && near(a.p99, 2_050), "{a:?}");
+    assert_eq!(windows[0].latency.get("b"), None, "one was warming, the other one got no answer");
+    assert_eq!((windows[1].latency["b"].p99, windows[1].latency.get("a")), (1, None));
+    assert!(ledger.readings(0, 10).iter().all(|reading| reading.latency.is_empty()));
+    assert!(near(meter.read().latency.p50, 2_050), "the meter counts those that warm, too");
+}
+
 #[test]
 fn what_nobody_reads_is_bounded_and_its_loss_is_counted() {
     let mut ledger = Ledger::new(Time(0));

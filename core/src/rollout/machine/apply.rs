@@ -52,8 +52,9 @@ pub(super) fn apply(state: &mut RolloutState, event: &RolloutEvent, at: Time) {
                 state.watched.1 = Some(at);
             }
         }
-        RolloutEvent::WindowJudged { number, counts, .. } => {
+        RolloutEvent::WindowJudged { number, counts, latency, .. } => {
             state.judged = Some(*number);
+            state.latency = *latency;
             if let Some(judge) = state.start.as_ref().and_then(|start| start.terms.judge.as_ref()) {
                 judge.fold(&mut state.evidence, *counts);
             }

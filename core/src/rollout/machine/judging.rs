@@ -2,7 +2,7 @@
 
 use super::advance::Draft;
 use crate::analysis::{Blackout, Ending, Explanation, OnInconclusive, Sides, Verdict, WindowCounts};
-use crate::rollout::event::{Cause, Pause, RolloutEvent};
+use crate::rollout::event::{Cause, Pause, RolloutEvent, WindowLatency};
 use crate::rollout::plan::{Gate, Move};
 use crate::service::{OVERDUE, Window};
 use crate::time::{Span, Time};
@@ -23,7 +23,8 @@ impl Draft<'_> {
                 self.push(RolloutEvent::WindowLeftOut { number });
                 continue;
             }
-            self.push(RolloutEvent::WindowJudged { number, epoch: window.epoch, counts });
+            let latency = WindowLatency::of(window, self.state.version(), self.state.former().unwrap_or_default());
+            self.push(RolloutEvent::WindowJudged { number, epoch: window.epoch, counts, latency });
             self.safety();
             self.harm();
         }

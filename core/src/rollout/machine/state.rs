@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::{Evidence, Explanation, Judge, Sides};
-use crate::rollout::event::{Cause, Pause, Seen, Start};
+use crate::rollout::event::{Cause, Pause, Seen, Start, WindowLatency};
 use crate::rollout::plan::{FULL, Gate, Layout, Move, replicas_for};
 use crate::service::{Desired, DesiredVersion, Outcome, Serving, Weights, desired};
 use crate::time::{Span, Time};
@@ -60,6 +60,8 @@ pub struct RolloutState {
     pub judged: Option<u64>,
     /// What the judge has folded.
     pub evidence: Evidence,
+    /// How long the answers of the last window that was judged took.
+    pub latency: WindowLatency,
     /// The last sentence of the judge that opened a gate.
     pub verdict: Option<String>,
     /// What was lost of the world and is not back.

@@ -2,6 +2,7 @@
 
 mod bakes;
 mod harness;
+mod latency;
 mod promotions;
 mod properties;
 mod reverts;

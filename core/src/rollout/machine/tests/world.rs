@@ -199,7 +199,8 @@ impl World {
             }
         }
         let (from, to) = (self.now, self.now.after(Span::seconds(1)));
-        let second = Window { epoch: desired.epoch, number: 0, from, to, weights: desired.weights.clone(), counts };
+        let (epoch, weights, latency) = (desired.epoch, desired.weights.clone(), BTreeMap::new());
+        let second = Window { epoch, number: 0, from, to, weights, counts, latency };
         let open = self.open.get_or_insert_with(|| Window { counts: BTreeMap::new(), ..second.clone() });
         for (version, c) in &second.counts {
             let sum = open.counts.entry(version.clone()).or_default();

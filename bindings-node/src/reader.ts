@@ -115,7 +115,7 @@ export class Reader {
 
   /**
    * The page of a run as HTML: one text that needs no file beside it. It has the graph, when each step ran, each
-   * rollout's weights, traffic, errors and evidence, and the ends of the logs: 64 kB of each, 4 MB in all.
+   * rollout's weights, traffic, errors, latencies and evidence, and the ends of the logs: 64 kB of each, 4 MB in all.
    */
   async report(run: string): Promise<string> {
     return unwrap(await this.#native.report(run))

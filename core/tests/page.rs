@@ -2,7 +2,13 @@
 
 mod common;
 
-use common::{Site, reason, shop};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{SHOP, Site, reason, release};
+use serde_json::Value;
 use tidegate::journal::Durability;
 use tidegate::report::{StepLog, page};
 use tidegate::{EngineOptions, Judge, Pipeline, Reader, Status};
@@ -57,40 +63,106 @@ async fn a_page_has_what_steps_wrote_as_text() {
     }
 }
 
+/// The least that the new version takes for an answer.
+const SLOW: Duration = Duration::from_millis(50);
+
+/// What one client measured, by the version that answered: how often, and the longest.
+type Measured = BTreeMap<String, (u64, Duration)>;
+
+/// A client, with what it measured, until it is to end: after a whole request, so that none is counted that it did not
+/// measure.
+async fn client(site: &Site, measured: &Mutex<Measured>, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let version = site.get().await;
+        let took = began.elapsed();
+        let mut measured = measured.lock().unwrap();
+        let (count, longest) = measured.entry(version).or_default();
+        *count += 1;
+        *longest = took.max(*longest);
+    }
+}
+
+/// Holds the quantiles of every judged window against what was measured outside: a proxy sees less of a request than
+/// its client, and no less than the server's sleep.
+fn fits(events: &[Value], measured: &Measured) {
+    let mut windows = 0;
+    for window in events.iter().map(|event| &event["event"]).filter(|event| event["kind"] == "window_judged") {
+        for (side, version) in [("canary", "v2"), ("stable", "v1")] {
+            let (told, requests) = (&window["latency"][side], window["counts"][side]["requests"].as_u64().unwrap());
+            assert_eq!(told.is_object(), requests > 0, "{window}");
+            if requests == 0 {
+                continue;
+            }
+            windows += u64::from(side == "canary");
+            let quantiles = ["p50", "p95", "p99"].map(|quantile| told[quantile].as_u64().unwrap());
+            let longest = u64::try_from(measured[version].1.as_micros()).unwrap();
+            assert!(quantiles.is_sorted() && quantiles[2] <= longest + longest / 100, "{window} and {measured:?}");
+            assert!(version != "v2" || quantiles[0] >= u64::try_from(SLOW.as_micros()).unwrap(), "{window}");
+        }
+    }
+    assert!(windows > 0, "{events:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_rollout_shows_its_weights_and_evidence_and_why_it_ended() {
+async fn a_page_of_a_rollout_shows_its_weights_latencies_and_evidence_and_why_it_ended() {
     let site = Site::new();
     let engine = site.open().await;
     site.ship_stable(&engine, "v1").await;
     let judge = Judge::errors().windows("200ms", "0s").warmup("0s");
     let canary = site.canary("60s").judge(judge);
-    let run = engine.run(&site.ship(canary, shop("v2"))).key("v2").start().await.unwrap();
+    let sleeps = format!("        import time; time.sleep({})\n        body =", SLOW.as_secs_f64());
+    let slow = release("v2", &SHOP.replacen("        body =", &sleeps, 1));
+    let run = engine.run(&site.ship(canary, slow)).key("v2").start().await.unwrap();
     common::wait_for_gate(&run, "analysis").await;
-    let load = async {
-        loop {
-            site.get().await;
-        }
+    let (measured, over) = (Mutex::new(Measured::new()), AtomicBool::new(false));
+    let judged = async {
+        // Of some windows each side has requests.
+        let both = |event: &Value| {
+            let counts = &event["event"]["counts"];
+            event["event"]["kind"] == "window_judged"
+                && counts["canary"]["requests"] != 0
+                && counts["stable"]["requests"] != 0
+        };
+        common::wait_for(&run, "a window with requests of both", both).await;
+        over.store(true, Ordering::Relaxed);
     };
-    let judged = common::wait_for_rollout(&run, "window_judged");
-    tokio::select! {
-        () = load => {}
-        _ = judged => {}
-    }
+    tokio::join!(client(&site, &measured, &over), client(&site, &measured, &over), judged);
     run.send(tidegate::Command::Abort { step: "ship".into(), by: "ann".into(), reason: "<enough>".into() })
         .await
         .unwrap();
     let outcome = run.outcome().await.unwrap();
     let text = Reader::open(&site.journal()).unwrap().report(run.id()).unwrap();
+    let mut events = run.events();
+    let mut all = Vec::new();
+    loop {
+        let batch = events.next_batch(1_000).await;
+        if batch.is_empty() {
+            break;
+        }
+        all.extend(batch.iter().map(|event| serde_json::from_str::<Value>(event).unwrap()));
+    }
     engine.close().await.unwrap();
+    fits(&all, &measured.into_inner().unwrap());
     check(&text);
     let why = reason(&outcome, "ship").replace('<', "&lt;").replace('>', "&gt;");
     assert!(text.contains(&why), "the same sentence as in the outcome: {why}");
-    for wanted in
-        ["<h2>Rollout ship: v2 over v1</h2>", "Weights", "Requests in a window", "Errors", "line class=\"bound\""]
-    {
+    for wanted in [
+        "<h2>Rollout ship: v2 over v1</h2>",
+        "Weights",
+        "Requests in a window",
+        "Errors",
+        "line class=\"bound\"",
+        "Latency p50",
+        "Latency p95",
+        "Latency p99",
+    ] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
-    assert!(text.contains("50 %") && text.matches("<path class=\"new\" d=\"M").count() == 4, "{text}");
+    for (class, charts) in [("new", 7), ("old", 6)] {
+        let lines = text.matches(&format!("<path class=\"{class}\" d=\"M")).count();
+        assert!(text.contains("50 %") && lines == charts, "{lines} lines of {class}: {text}");
+    }
     site.end().await;
 }
 

@@ -6,7 +6,7 @@ const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 170.0;
 /// Room for the labels: left, top, right, bottom.
 const ROOM: [f64; 4] = [44.0, 8.0, 8.0, 20.0];
-/// So many points are drawn at most; of more, each stands for several.
+/// So many points are drawn at most; of more, two stand for several.
 const MOST: usize = 400;
 
 /// What a chart shows.
@@ -108,16 +108,14 @@ impl Chart<'_> {
 
 /// A line's path; it breaks where there is no value.
 fn drawn(line: &Line, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
-    let every = line.points.len().div_ceil(MOST).max(1);
-    let last = line.points.len().saturating_sub(1);
-    let points = line.points.iter().enumerate().filter(|(i, _)| line.steps || i % every == 0 || *i == last);
+    let points = if line.steps { line.points.clone() } else { thinned(&line.points) };
     let (mut path, mut before) = (String::new(), None::<f64>);
-    for (_, (seconds, value)) in points {
+    for (seconds, value) in points {
         if !value.is_finite() {
             before = None;
             continue;
         }
-        let (at, level) = (x(*seconds), y(*value));
+        let (at, level) = (x(seconds), y(value));
         match before {
             None => path.push_str(&format!("M{at:.1} {level:.1}")),
             Some(before) if line.steps => path.push_str(&format!("L{at:.1} {before:.1}L{at:.1} {level:.1}")),
@@ -128,8 +126,47 @@ fn drawn(line: &Line, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String 
     path
 }
 
+/// Of many points the lowest and the highest of each few, in their order: no peak and no gap in a peak is lost.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= MOST {
+        return points.to_vec();
+    }
+    let few = points.chunks(points.len().div_ceil(MOST / 2));
+    let ends = few.flat_map(|few| {
+        let known = || few.iter().enumerate().filter(|(_, (_, value))| value.is_finite());
+        let by_value = |a: &(usize, &(f64, f64)), b: &(usize, &(f64, f64))| a.1.1.total_cmp(&b.1.1);
+        match (known().min_by(by_value), known().max_by(by_value)) {
+            (Some(low), Some(high)) => {
+                let (first, second) = if low.0 <= high.0 { (low, high) } else { (high, low) };
+                vec![*first.1, *second.1]
+            }
+            _ => few.first().copied().into_iter().collect(),
+        }
+    });
+    ends.collect()
+}
+
 /// The next of 1, 2, 5, 10, 20 … that is not below.
 fn nice(value: f64) -> f64 {
     let ten = libm::pow(10.0, libm::floor(libm::log10(value)));
     [1.0, 2.0, 5.0, 10.0].map(|step| step * ten).into_iter().find(|nice| *nice >= value * 0.999_999).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_points_few_are_drawn_and_no_peak_is_lost() {
+        let flat = |n: usize| (0..n).map(|i| (i as f64, 5.0)).collect::<Vec<_>>();
+        assert_eq!(thinned(&flat(400)), flat(400));
+        let mut points = flat(86_400);
+        (points[777].1, points[778].1, points[50_000].1) = (0.0, 90.0, f64::NAN);
+        points[60_000..61_000].iter_mut().for_each(|point| point.1 = f64::NAN);
+        let drawn = thinned(&points);
+        assert!(drawn.len() <= MOST && drawn.is_sorted_by(|a, b| a.0 <= b.0), "{}", drawn.len());
+        assert!(drawn.contains(&(777.0, 0.0)) && drawn.contains(&(778.0, 90.0)));
+        assert!(drawn.iter().any(|point| point.1.is_nan()), "a gap stays one");
+        assert_eq!(drawn.iter().filter(|point| point.1 == 5.0).count(), drawn.iter().filter(|p| p.1 > 0.0).count() - 1);
+    }
 }

@@ -1,8 +1,9 @@
-//! How a rollout went: weights, traffic, errors of old and new, and the evidence against its bound.
+//! How a rollout went: weights, traffic, errors and latencies of old and new, and the evidence against its bound.
 
 use std::collections::BTreeSet;
 
 use crate::rollout::RolloutState;
+use crate::service::LatencyQuantiles;
 use crate::time::Time;
 
 use super::chart::{Chart, Line};
@@ -74,6 +75,9 @@ pub(super) fn rollout(step: &str, state: &RolloutState, story: &RolloutStory, sa
         );
     }
     html.push_str("</div>\n");
+    if let Some(former) = former.filter(|_| story.windows.iter().any(|window| !window.latency.is_unknown())) {
+        html.push_str(&latencies(story, (version, former), since, seconds));
+    }
     if !story.told.is_empty() {
         html.push_str("<ol class=\"told\">\n");
         for (at, sentence) in &story.told {
@@ -82,4 +86,32 @@ pub(super) fn rollout(step: &str, state: &RolloutState, story: &RolloutStory, sa
         html.push_str("</ol>\n");
     }
     html + "</section>\n"
+}
+
+/// A chart for each quantile: in one of its own, the two lines of old and new are told apart.
+fn latencies(
+    story: &RolloutStory,
+    (version, former): (&str, &str),
+    since: impl Fn(Time) -> f64,
+    seconds: f64,
+) -> String {
+    type Quantile = (&'static str, fn(&LatencyQuantiles) -> u64);
+    let quantiles: [Quantile; 3] =
+        [("Latency p50", |told| told.p50), ("Latency p95", |told| told.p95), ("Latency p99", |told| told.p99)];
+    let mut html = String::from("<div class=\"charts thirds\">\n");
+    for (title, quantile) in quantiles {
+        let all = story.windows.iter().flat_map(|window| [window.latency.canary, window.latency.stable]).flatten();
+        let longest = all.map(|told| quantile(&told)).max().unwrap_or(0);
+        let (unit, micros) = if longest >= 10_000_000 { (" s", 1e6) } else { (" ms", 1e3) };
+        let line = |name: &str, class, side: fn(&Window) -> Option<LatencyQuantiles>| {
+            let figure = |window| side(window).map_or(f64::NAN, |told| quantile(&told) as f64 / micros);
+            let points = story.windows.iter().map(|window| (since(window.at), figure(window))).collect();
+            Line { name: name.to_owned(), class, points, steps: false }
+        };
+        let new = line(version, "new", |window| window.latency.canary);
+        let old = line(former, "old", |window| window.latency.stable);
+        html.push_str(&Chart { title, lines: vec![new, old], bound: None, logarithmic: false, unit, seconds }.svg());
+    }
+    html + "</div>\n<p class=\"note\">Latency: from a request's routing to the first byte of its answer; half of a window's \
+            answers took no longer than p50, 95 of 100 than p95, 99 of 100 than p99. At most 1 % too high, never too low.</p>\n"
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::analysis::WindowCounts;
 use crate::machine::Machine;
 use crate::pipeline::{CutOff, Phase, RunEvent, RunMachine, RunOutcome, RunState, StepResult};
-use crate::rollout::{Move, RolloutEvent};
+use crate::rollout::{Move, RolloutEvent, WindowLatency};
 use crate::time::Time;
 
 /// A run, folded from its events.
@@ -47,6 +47,7 @@ pub(super) struct RolloutStory {
 pub(super) struct Window {
     pub(super) at: Time,
     pub(super) counts: WindowCounts,
+    pub(super) latency: WindowLatency,
     pub(super) evidence: f64,
     pub(super) bound: f64,
 }
@@ -94,9 +95,10 @@ impl Story {
         match event {
             RolloutEvent::Started { start } => story.weights.push((at, start.from.weights.clone())),
             RolloutEvent::MoveBegan { step: Move::Route { weights }, .. } => story.weights.push((at, weights.clone())),
-            RolloutEvent::WindowJudged { counts, .. } => {
+            RolloutEvent::WindowJudged { counts, latency, .. } => {
                 if let Some(seen) = state.and_then(|state| state.explanation()) {
-                    story.windows.push(Window { at, counts: *counts, evidence: seen.evidence, bound: seen.bound });
+                    let (evidence, bound) = (seen.evidence, seen.bound);
+                    story.windows.push(Window { at, counts: *counts, latency: *latency, evidence, bound });
                 }
             }
             RolloutEvent::Verdict { sentence, .. } => story.told.push((at, sentence.clone())),

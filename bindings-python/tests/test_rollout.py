@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,7 @@ class Shop(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         body = os.environ["VERSION"].encode()
+        time.sleep(float(os.environ.get("SLEEP", "0")))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -72,20 +75,27 @@ def answers(port: int) -> str | None:
 
 
 def pipeline(
-    version: str, port: int, promote: str = "auto", keep_old: str = "0s", sick: Path | None = None
+    version: str,
+    port: int,
+    promote: str = "auto",
+    keep_old: str = "0s",
+    sick: Path | None = None,
+    judge: tidegate.Sequential | None = None,
+    sleep: float = 0,
 ) -> tuple[tidegate.Pipeline, tidegate.Step[tidegate.Promoted]]:
     release = tidegate.Pipeline("release")
 
     @release.step
     def build(context: tidegate.Context) -> tidegate.Release:
-        env = {"VERSION": version} if sick is None else {"VERSION": version, "SICK": str(sick)}
+        env = {"VERSION": version, "SLEEP": str(sleep)} | ({} if sick is None else {"SICK": str(sick)})
         return tidegate.Release(version, [sys.executable, "-c", SHOP], env)
 
     canary = tidegate.Canary(
         "shop",
         serve=tidegate.Serve(f"127.0.0.1:{port}", replicas=2, drain="1s"),
         steps=[50],
-        bake="500ms",
+        bake="500ms" if judge is None else "60s",
+        judge=judge,
         promote="manual" if promote == "manual" else "auto",
         keep_old=keep_old,
         progress_deadline="30s",
@@ -145,6 +155,56 @@ def test_ships_over_what_serves_and_can_be_taken_back(journal: Path, port: int) 
             engine.remove_service("shpo")
         engine.remove_service("shop")
         until(lambda: answers(port) is None)
+
+
+def test_judged_windows_have_the_latencies_that_a_client_measured(journal: Path, port: int) -> None:
+    longest: dict[str | None, float] = {}
+    over = threading.Event()
+
+    def client() -> None:
+        while not over.is_set():
+            began = time.perf_counter()
+            version = answers(port)
+            longest[version] = max(time.perf_counter() - began, longest.get(version, 0))
+
+    with tidegate.Engine(journal) as engine:
+        engine.run(pipeline("v1", port)[0], key="v1").ok()
+        judge = tidegate.Sequential(window="200ms", burst="0s", warmup="0s")
+        second, ship = pipeline("v2", port, judge=judge, sleep=0.05)
+        run = engine.start(second, key="v2")
+        thread = threading.Thread(target=client)
+        thread.start()
+        try:
+            seen = []
+            for event in run:
+                seen.append(event)
+                if event["kind"] == "rollout" and event["event"]["kind"] == "window_judged":
+                    counts = event["event"]["counts"]
+                    if counts["canary"]["requests"] and counts["stable"]["requests"]:
+                        break
+        finally:
+            # After a whole request, so that none is counted that was not measured.
+            over.set()
+            thread.join()
+        run.abort(ship, "enough", by="tester")
+        run.outcome(PATIENCE)
+        check(seen)
+    windows = 0
+    for event in seen:
+        if event["kind"] == "rollout" and event["event"]["kind"] == "window_judged":
+            latency, counts = event["event"].get("latency", {}), event["event"]["counts"]
+            assert ("canary" in latency, "stable" in latency) == (
+                counts["canary"]["requests"] > 0,
+                counts["stable"]["requests"] > 0,
+            )
+            new, old = latency.get("canary"), latency.get("stable")
+            # A proxy sees less of a request than its client, and no less than the server's sleep.
+            if new is not None:
+                assert 50_000 <= new["p50"] <= new["p95"] <= new["p99"] <= longest["v2"] * 1_010_000
+            if old is not None:
+                assert old["p50"] <= old["p95"] <= old["p99"] <= longest["v1"] * 1_010_000
+            windows += 1
+    assert windows > 0
 
 
 REVERTS = """

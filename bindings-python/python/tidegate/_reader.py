@@ -123,7 +123,8 @@ class Reader:
 
     def report(self, run: str) -> str:
         """The page of a run as HTML: one text that needs no file beside it. It has the graph, when each step ran, each
-        rollout's weights, traffic, errors, latencies and evidence, and the ends of the logs: 64 kB of each, 4 MB in all.
+        rollout's weights, traffic, errors, latencies and evidence, and the ends of the logs: 64 kB of each, 4 MB in
+        all.
         """
         return self._native.report(run)
 

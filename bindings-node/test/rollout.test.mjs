@@ -5,13 +5,14 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { blueGreen, Engine, Pipeline, Reader } from '../dist/index.js'
+import { blueGreen, canary, Engine, Pipeline, Reader, sequential } from '../dist/index.js'
 import { engine, folder, program, until, within } from './help.mjs'
 
 const SHOP = `if (process.env.SICK) {
     setInterval(() => require('fs').existsSync(process.env.SICK) && process.exit(1), 50)
   }
-  require('http').createServer((_, answer) => answer.end(process.env.VERSION))
+  const wait = +process.env.SLEEP || 0
+  require('http').createServer((_, answer) => setTimeout(() => answer.end(process.env.VERSION), wait))
   .listen(process.env.PORT, process.env.HOST)`
 
 async function freePort() {
@@ -88,6 +89,62 @@ test('a promotion goes on without an old version that is sick', async (t) => {
     assert.equal(outcome.status, 'succeeded', outcome.steps.ship.reason)
     assert.equal(await answers(port), 'v2')
   } finally {
+    await e.removeService('shop')
+  }
+})
+
+test('judged windows have the latencies that a client measured', async (t) => {
+  const { engine: e } = await engine(t)
+  const port = await freePort()
+  const longest = { v1: 0, v2: 0 }
+  let over = false
+  async function client() {
+    while (!over) {
+      const began = performance.now()
+      const version = await answers(port)
+      longest[version] = Math.max(longest[version], performance.now() - began)
+    }
+  }
+  try {
+    await within(e.run(shipping('v1', port, '0s'), { key: 'v1' }), 'the first release')
+    const p = new Pipeline('release')
+    const serve = { listen: `127.0.0.1:${port}`, replicas: 1, drain: '1s' }
+    const judge = sequential({ window: '200ms', burst: '0s', warmup: '0s' })
+    const env = { VERSION: 'v2', SLEEP: '60' }
+    const release = p.step('release', () => ({ version: 'v2', command: [process.execPath, '-e', SHOP], env }))
+    const canaries = canary('shop', { serve, steps: [50], bake: '60s', judge, progressDeadline: '30s' })
+    p.rollout('ship', canaries, { release })
+    const run = await e.start(p, { key: 'v2' })
+    const load = client()
+    const windows = []
+    const judged = (async () => {
+      for await (const event of run) {
+        if (event.kind === 'rollout' && event.event.kind === 'window_judged') {
+          windows.push(event.event)
+          const { canary, stable } = event.event.counts
+          if (canary.requests > 0 && stable.requests > 0) break
+        }
+      }
+    })()
+    await within(judged, 'a window with requests of both')
+    // After a whole request, so that none is counted that was not measured.
+    over = true
+    await load
+    await run.abort('ship', { by: 'tester', reason: 'enough' })
+    await within(run.outcome(), 'the way back')
+    assert.ok(windows.length > 0)
+    for (const { counts, latency = {} } of windows) {
+      for (const [side, version, least] of [['canary', 'v2', 50], ['stable', 'v1', 0]]) {
+        assert.equal(side in latency, counts[side].requests > 0)
+        if (!(side in latency)) continue
+        const { p50, p95, p99 } = latency[side]
+        // A proxy sees less of a request than its client, and no less than the server's wait.
+        const fits = least * 1_000 <= p50 && p50 <= p95 && p95 <= p99 && p99 <= longest[version] * 1_010
+        assert.ok(fits, `${side}: ${p50} ${p95} ${p99} of ${longest[version]} ms`)
+      }
+    }
+  } finally {
+    over = true
     await e.removeService('shop')
   }
 })

@@ -44,6 +44,7 @@ async fn a_page_has_what_steps_wrote_as_text() {
     let flaky = flaky.dir(site.path().display().to_string()).attempts(2).after(&build);
     let _ = pipeline.shell("fails", "echo '</pre><h1>owned'; exit 3").after(&flaky);
     let _ = pipeline.shell("skipped", "true").after_named("fails");
+    let _ = pipeline.shell("tidy", "true").cleanup();
     let outcome = engine.run(&pipeline).key(hostile).await.unwrap();
     assert_eq!(outcome.status, Status::Failed);
     let text = Reader::open(&site.journal()).unwrap().report(&outcome.run).unwrap();
@@ -61,6 +62,8 @@ async fn a_page_has_what_steps_wrote_as_text() {
     ] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
+    // What the cleanup waited for, too.
+    assert_eq!(text.matches("class=\"row critical\"").count(), 4, "{text}");
 }
 
 /// The least that the new version takes for an answer.

@@ -1,17 +1,22 @@
 //! Lines over time, as SVG.
 
-use super::html::{escape, figure};
+use super::html::{escape, figure, took};
+use crate::time::Span;
 
-const WIDTH: f64 = 340.0;
+/// How wide a chart is that shares a row with another one, and one that shares it with two: so their texts are as large
+/// once they fill their places.
+pub(super) const HALF: f64 = 340.0;
+pub(super) const THIRD: f64 = 250.0;
 const HEIGHT: f64 = 170.0;
 /// Room for the labels: left, top, right, bottom.
-const ROOM: [f64; 4] = [44.0, 8.0, 8.0, 20.0];
+const ROOM: [f64; 4] = [52.0, 8.0, 10.0, 20.0];
 /// So many points are drawn at most; of more, two stand for several.
 const MOST: usize = 400;
 
 /// What a chart shows.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
+    pub(super) width: f64,
     pub(super) lines: Vec<Line>,
     /// A level to be compared with, and its name.
     pub(super) bound: Option<(f64, &'a str)>,
@@ -43,8 +48,8 @@ impl Chart<'_> {
         } else {
             (0.0, nice(if top > 0.0 { top } else { 1.0 }))
         };
-        let right = self.seconds.max(1e-3);
-        let x = |seconds: f64| ROOM[0] + (seconds / right).clamp(0.0, 1.0) * (WIDTH - ROOM[0] - ROOM[2]);
+        let (right, width) = (self.seconds.max(1e-3), self.width);
+        let x = |seconds: f64| ROOM[0] + (seconds / right).clamp(0.0, 1.0) * (width - ROOM[0] - ROOM[2]);
         let y = |value: f64| {
             let value = if self.logarithmic { libm::log10(value.max(1e-12)) } else { value };
             let part = ((value - low) / (high - low)).clamp(0.0, 1.0);
@@ -59,13 +64,13 @@ impl Chart<'_> {
         }
         let label = escape(self.title);
         svg.push_str(&format!(
-            "</figcaption><svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">\n"
+            "</figcaption><svg class=\"chart\" viewBox=\"0 0 {width} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">\n"
         ));
         for level in self.levels(low, high) {
             let at = y(level);
             svg.push_str(&format!(
                 "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"y\" x=\"{}\" y=\"{:.1}\">{}{}</text>\n",
-                ROOM[0], WIDTH - ROOM[2], ROOM[0] - 5.0, at + 3.5, figure(level), self.unit
+                ROOM[0], width - ROOM[2], ROOM[0] - 5.0, at + 3.5, figure(level), self.unit
             ));
         }
         for part in [0.0, 0.5, 1.0] {
@@ -76,15 +81,21 @@ impl Chart<'_> {
             } else {
                 "x"
             };
-            let (at, shown) = (x(part * right), figure(part * right));
-            svg.push_str(&format!("<text class=\"{class}\" x=\"{at:.1}\" y=\"{}\">{shown} s</text>\n", HEIGHT - 5.0));
+            let (at, seconds) = (x(part * right), part * right);
+            // Of a long time, minutes and hours.
+            let shown = if right < 120.0 || part == 0.0 {
+                format!("{} s", figure(seconds))
+            } else {
+                took(Span((seconds * 1e3) as u64))
+            };
+            svg.push_str(&format!("<text class=\"{class}\" x=\"{at:.1}\" y=\"{}\">{shown}</text>\n", HEIGHT - 5.0));
         }
         if let Some(bound) = bound {
             let at = y(bound);
             svg.push_str(&format!(
                 "<line class=\"bound\" x1=\"{}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\n",
                 ROOM[0],
-                WIDTH - ROOM[2]
+                width - ROOM[2]
             ));
         }
         for line in &self.lines {

@@ -20,8 +20,8 @@ pub struct StepLog {
 }
 
 /// The page of a run as one HTML file that needs nothing beside it: graph, timeline with what the run waited for, each
-/// rollout's weights, traffic, errors, latencies and evidence over time, and every step with its attempts and logs. It is fed the
-/// texts that [`Events`](crate::Events) gives, from the first; what it can't read it passes over. Without logs it
+/// rollout's weights, traffic, errors, latencies and evidence over time, and every step with its attempts and logs. It
+/// is fed the texts that [`Events`](crate::Events) gives, from the first; what it can't read it passes over. Without logs it
 /// stays under 300 KB, however long the run: of many steps it shows those that matter and says of how many.
 ///
 /// Nothing in it is executed: there is no script, and what steps wrote is text.

@@ -6,7 +6,7 @@ use crate::rollout::RolloutState;
 use crate::service::LatencyQuantiles;
 use crate::time::Time;
 
-use super::chart::{Chart, Line};
+use super::chart::{Chart, HALF, Line, THIRD};
 use super::html::{escape, took};
 use super::story::{RolloutStory, Window};
 
@@ -27,7 +27,8 @@ pub(super) fn rollout(step: &str, state: &RolloutState, story: &RolloutStory, sa
         _ if Some(name) == former => "old",
         _ => "other",
     };
-    let chart = |title, lines, unit| Chart { title, lines, bound: None, logarithmic: false, unit, seconds };
+    let chart =
+        |title, lines, unit| Chart { title, width: HALF, lines, bound: None, logarithmic: false, unit, seconds };
     html.push_str("<div class=\"charts\">\n");
     let versions: BTreeSet<&String> = story.weights.iter().flat_map(|(_, weights)| weights.keys()).collect();
     let weights = versions.into_iter().map(|name| {
@@ -110,8 +111,10 @@ fn latencies(
         };
         let new = line(version, "new", |window| window.latency.canary);
         let old = line(former, "old", |window| window.latency.stable);
-        html.push_str(&Chart { title, lines: vec![new, old], bound: None, logarithmic: false, unit, seconds }.svg());
+        let lines = vec![new, old];
+        html.push_str(&Chart { title, width: THIRD, lines, bound: None, logarithmic: false, unit, seconds }.svg());
     }
-    html + "</div>\n<p class=\"note\">Latency: from a request's routing to the first byte of its answer; half of a window's \
-            answers took no longer than p50, 95 of 100 than p95, 99 of 100 than p99. At most 1 % too high, never too low.</p>\n"
+    html + "</div>\n<p class=\"note\">Latency: from a request's routing to the first byte of its answer. Half of a \
+            window's answers took no longer than p50, 95 of 100 than p95, 99 of 100 than p99; each at most 1 % too high.\
+            </p>\n"
 }

@@ -24,7 +24,10 @@ pub(super) fn critical_path(story: &Story, run: &Run) -> BTreeSet<usize> {
     while let Some(i) = next {
         path.insert(i);
         let needs = pipeline.graph().needs(i).iter().map(|need| need.step);
-        next = needs.filter(|need| ended(need).is_some() && !path.contains(need)).max_by_key(ended);
+        // Cleanup that needs no step in particular waits for all that are no such cleanup.
+        let last = pipeline.graph().last();
+        let all = (0..pipeline.graph().len()).filter(|step| last.contains(&i) && !last.contains(step));
+        next = needs.chain(all).filter(|need| ended(need).is_some() && !path.contains(need)).max_by_key(ended);
     }
     path
 }

@@ -1,27 +1,27 @@
 //! Ctrl-C, for programs that want it: nothing else here listens to a signal of the host.
 
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::Signal;
 
 use crate::engine::{Outcome, Start};
 use crate::error::{Error, Kind, Result};
+use crate::process::Signals;
 
 impl Start {
     /// Starts the run, or takes it up, and waits until it has ended or stopped to ask, as awaiting it does. The first
     /// Ctrl-C (SIGINT) cancels it: what runs is stopped, cleanup steps run, rollouts go back. The second one leaves it to
     /// be taken up under its key: this returns at once, with an error.
     ///
-    /// From its first use on, SIGINT no longer ends the process by itself: tokio keeps its handler.
+    /// From its first use on, SIGINT no longer ends the process by itself: the handler stays.
     ///
     /// # Errors
     /// As [`Start::start`] and [`Run::outcome`](crate::Run::outcome); [`Kind::Cancelled`] after the second Ctrl-C.
     pub async fn cancel_on_ctrl_c(self) -> Result<Outcome> {
         // Listening begins before the first step does.
-        let mut interrupts = signal(SignalKind::interrupt())
-            .map_err(|error| Error::new(Kind::Io, "can't listen to SIGINT").because(error))?;
+        let mut interrupts = Signals::listen(&[Signal::INT])?;
         let run = self.start().await?;
         tokio::select! {
             outcome = run.outcome() => return outcome,
-            _ = interrupts.recv() => {}
+            () = interrupts.next() => {}
         }
         let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
         match run.cancel(by, "Ctrl-C").await {
@@ -31,7 +31,7 @@ impl Start {
         }
         tokio::select! {
             outcome = run.outcome() => outcome,
-            _ = interrupts.recv() => Err(Error::new(Kind::Cancelled, "left by a second Ctrl-C while the run was ending")
+            () = interrupts.next() => Err(Error::new(Kind::Cancelled, "left by a second Ctrl-C while the run was ending")
                 .with("run", run.id())
                 .help("start it under its key again: it goes on")),
         }

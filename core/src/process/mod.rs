@@ -13,6 +13,7 @@ mod output;
 mod port;
 mod reap;
 mod running;
+mod signals;
 mod sweep;
 mod table;
 
@@ -26,6 +27,7 @@ pub use mark::Mark;
 pub use output::{Line, Stream};
 pub(crate) use port::listener_on;
 pub use port::{Listener, owns_port};
-pub(crate) use reap::{Watch, reap};
+pub(crate) use reap::{Watch, peek, reap, reap_killed};
 pub use running::{Ended, Event, Running};
+pub(crate) use signals::Signals;
 pub use sweep::{Swept, sweep};

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{ChildStderr, ChildStdout};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 
 use crate::error::counted;
 
@@ -83,12 +83,12 @@ impl Splitter {
 }
 
 #[derive(Debug)]
-struct Source<P> {
-    pipe: Option<P>,
+struct Source {
+    pipe: Option<Receiver>,
     splitter: Splitter,
 }
 
-impl<P: AsyncRead + Unpin> Source<P> {
+impl Source {
     async fn read(&mut self, chunk: &mut [u8]) -> usize {
         let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
         // A pipe that can't be read any more has ended for us.
@@ -108,13 +108,13 @@ impl<P: AsyncRead + Unpin> Source<P> {
 /// Both pipes of a process. Read only when asked: a reader that is slow slows the process.
 #[derive(Debug)]
 pub(super) struct Output {
-    out: Source<ChildStdout>,
-    err: Source<ChildStderr>,
+    out: Source,
+    err: Source,
     lines: VecDeque<Line>,
 }
 
 impl Output {
-    pub(super) fn new(out: Option<ChildStdout>, err: Option<ChildStderr>, limit: usize) -> Output {
+    pub(super) fn new(out: Option<Receiver>, err: Option<Receiver>, limit: usize) -> Output {
         let splitter = |stream| Splitter { stream, limit, line: Vec::new(), cut: 0 };
         Output {
             out: Source { pipe: out, splitter: splitter(Stream::Out) },

@@ -18,7 +18,7 @@ static STRAYS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 const POLL: Duration = Duration::from_millis(20);
 
 /// How a child ended, if it has; it is not reaped.
-pub(super) fn peek(pid: Pid) -> Option<Exit> {
+pub(crate) fn peek(pid: Pid) -> Option<Exit> {
     look(pid, WaitIdOptions::NOWAIT)
 }
 
@@ -45,7 +45,7 @@ fn look(pid: Pid, how: WaitIdOptions) -> Option<Exit> {
 
 /// Reaps a child that was sent SIGKILL. Death takes microseconds unless the kernel holds it; then it is left to the
 /// next call, so that no destructor blocks for long.
-pub(super) fn reap_killed(pid: Pid) {
+pub(crate) fn reap_killed(pid: Pid) {
     for _ in 0..20 {
         if reap(pid) {
             return;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{ChildStderr, ChildStdout};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::error::{Error, Kind, Result};
@@ -93,8 +93,8 @@ impl Running {
             .ok()
             .and_then(Pid::from_raw)
             .ok_or_else(|| Error::new(Kind::Internal, format!("a process has an impossible number: {number}")))?;
-        let out = child.stdout.take().map(ChildStdout::from_std).transpose();
-        let err = child.stderr.take().map(ChildStderr::from_std).transpose();
+        let out = child.stdout.take().map(|pipe| Receiver::from_owned_fd(pipe.into())).transpose();
+        let err = child.stderr.take().map(|pipe| Receiver::from_owned_fd(pipe.into())).transpose();
         let (out, err, trouble) = match (out, err) {
             (Ok(out), Ok(err)) => (out, err, None),
             (Err(error), _) | (_, Err(error)) => (None, None, Some(error)),

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, Kind, Result};
-use crate::process::{Identity, sweep};
+use crate::process::{Identity, Signals, sweep};
 use crate::service::Desired;
 use crate::time::{Span, SystemClock, Time};
 
@@ -56,16 +56,8 @@ pub fn main(dir: &Path) -> Result<()> {
         .build()
         .map_err(|error| Error::new(Kind::Io, "can't build the supervisor's runtime").because(error))?;
     let served = runtime.block_on(async {
-        let handler = |error| Error::new(Kind::Io, "can't listen for signals").because(error);
-        let mut terminate = signal(SignalKind::terminate()).map_err(handler)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(handler)?;
-        let told = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        serve_until(dir, told).await
+        let mut signals = Signals::listen(&[Signal::TERM, Signal::INT])?;
+        serve_until(dir, async { signals.next().await }).await
     });
     // Looks at the table of processes may still be under way; they hold nothing.
     runtime.shutdown_background();

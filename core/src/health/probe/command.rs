@@ -1,8 +1,6 @@
 //! The command probe: a program whose exit code is the result.
 
 use std::io::ErrorKind;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +11,7 @@ use crate::health::probe::Probe;
 use crate::health::probe::child::Group;
 use crate::health::probe::stopwatch::Stopwatch;
 use crate::health::{Outcome, ProbeSpec, Verdict};
-use crate::process::Command;
+use crate::process::{Command, Exit};
 use crate::time::Span;
 
 /// So much of what a command writes is kept; the rest is read and dropped, so that it can go on.
@@ -51,7 +49,7 @@ impl CommandProbe {
         let second = writer.try_clone().map_err(|error| unknown(format!("can't make a pipe: {error}")))?;
         let output = Receiver::from_owned_fd(reader.into())
             .map_err(|error| unknown(format!("can't read from a pipe: {error}")))?;
-        let mut command = tokio::process::Command::from(self.command.prepare());
+        let mut command = self.command.prepare();
         command.stdout(writer).stderr(second);
         // The command is dropped with this function, and with it this side's copies of the writing end.
         match Group::spawn(&mut command) {
@@ -61,10 +59,13 @@ impl CommandProbe {
         }
     }
 
-    fn judge(&self, status: ExitStatus, output: &str) -> Outcome {
-        let Some(code) = status.code() else {
-            let signal = status.signal().unwrap_or_default();
-            return Outcome::new(Verdict::Fail, format!("killed by signal {signal}")).with("signal", signal);
+    fn judge(&self, exit: Exit, output: &str) -> Outcome {
+        let code = match exit {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => {
+                return Outcome::new(Verdict::Fail, format!("killed by signal {signal}")).with("signal", signal);
+            }
+            Exit::Lost => return Outcome::new(Verdict::Unknown, format!("the command {exit}")),
         };
         let line: String = output.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().into();
         let mut reason = format!("exit code {code}");
@@ -86,24 +87,23 @@ impl CommandProbe {
         let mut kept = Vec::new();
         let finish = async {
             let mut reading = std::pin::pin!(read(&mut output, &mut kept));
-            let status = tokio::select! {
-                status = group.wait() => status,
+            let exit = tokio::select! {
+                exit = group.wait() => exit,
                 // The output's end is not the command's: it may have closed it.
                 () = &mut reading => return group.wait().await,
             };
             let _ = tokio::time::timeout(LAST_OUTPUT, reading).await;
-            status
+            exit
         };
         let finished = tokio::time::timeout(Duration::from(self.timeout), finish).await;
         if finished.is_err() {
             group.kill();
-            // Only to reap it here; the kernel may be busy with it, and then it is reaped later.
+            // Only to reap it here; the kernel may be busy with it, and then dropping it does what can be done.
             let _ = tokio::time::timeout(LAST_OUTPUT, group.wait()).await;
         }
         let text = String::from_utf8_lossy(&kept).into_owned();
         let outcome = match finished {
-            Ok(Ok(status)) => self.judge(status, &text),
-            Ok(Err(error)) => Outcome::new(Verdict::Unknown, format!("its exit status is lost: {error}")),
+            Ok(exit) => self.judge(exit, &text),
             Err(_) => Outcome::new(Verdict::Fail, format!("timed out after {}", self.timeout)),
         };
         outcome.with("output", text)

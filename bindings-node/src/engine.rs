@@ -12,7 +12,6 @@ use tidegate::journal::{Durability, RUNS_LISTED};
 use tidegate::pipeline::PipelineSpec;
 use tidegate::supervisor::Launcher;
 use tidegate::{Command, EngineOptions, Error, Functions, Kind, Secret};
-use tokio::runtime::Handle;
 use tracing::instrument::WithSubscriber;
 
 use crate::call::{Calls, JsFunction, Listener, Registry, Reply};
@@ -20,7 +19,7 @@ use crate::closed;
 use crate::log::NativeLog;
 use crate::promise::{Promise, parse, text};
 use crate::run::NativeRun;
-use crate::threads::Threads;
+use crate::threads::{Reach, Threads};
 
 /// How long closing waits for steps that are ending, and how long the end of Node does.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -91,6 +90,14 @@ impl Shared {
     fn take(&self) -> Option<Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+
+    /// Closes it as Node ends.
+    fn leave(&self) {
+        if let Some(open) = self.take() {
+            // There is nobody left to be told of an error, and nothing recorded is lost by it.
+            let _ = open.close(&self.calls, EXIT_WITHIN, true);
+        }
+    }
 }
 
 /// An engine with a runtime of its own.
@@ -122,11 +129,8 @@ pub(crate) fn open<'env>(
                     // Node may end with the engine open: it is closed within a bound, by whoever ends the environment.
                     let known = Arc::downgrade(&shared);
                     env.add_env_cleanup_hook(known, |known| {
-                        if let Some(shared) = known.upgrade()
-                            && let Some(open) = shared.take()
-                        {
-                            // There is nobody left to be told of an error, and nothing recorded is lost by it.
-                            let _ = open.close(&shared.calls, EXIT_WITHIN, true);
+                        if let Some(shared) = known.upgrade() {
+                            shared.leave();
                         }
                     })?;
                     Ok(NativeEngine { shared })
@@ -267,9 +271,15 @@ impl NativeEngine {
         Ok(object)
     }
 
-    fn parts(&self) -> Option<(Handle, tidegate::Engine)> {
+    /// Closes it within a bound, as the program ends.
+    #[napi]
+    pub fn leave(&self) {
+        self.shared.leave();
+    }
+
+    fn parts(&self) -> Option<(Reach, tidegate::Engine)> {
         let open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map(|open| (open.threads.handle().clone(), open.engine.clone()))
+        open.as_ref().map(|open| (open.threads.reach(), open.engine.clone()))
     }
 
     fn ask<'env, F>(&self, env: &'env Env, work: impl FnOnce(tidegate::Engine) -> F) -> napi::Result<Object<'env>>
@@ -279,9 +289,9 @@ impl NativeEngine {
         let (promise, object) = Promise::<String>::new(env)?;
         match self.parts() {
             None => promise.settle(Err(closed())),
-            Some((handle, engine)) => {
+            Some((reach, engine)) => {
                 let work = work(engine);
-                handle.spawn(async move { promise.settle(work.await) });
+                reach.spawn(async move { promise.settle(work.await) });
             }
         }
         Ok(object)
@@ -294,9 +304,9 @@ impl NativeEngine {
         let (promise, object) = Promise::<NativeRun>::new(env)?;
         match self.parts() {
             None => promise.settle_with(Err(closed()), |_, run| Ok(run)),
-            Some((handle, engine)) => {
-                let (work, driven) = (work(engine), handle.clone());
-                handle.spawn(async move {
+            Some((reach, engine)) => {
+                let (work, driven) = (work(engine), reach.clone());
+                reach.spawn(async move {
                     let run = work.await;
                     promise.settle_with(run, |_, run| Ok(NativeRun::new(run, driven)));
                 });

@@ -8,9 +8,9 @@ use napi_derive::napi;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate::{Error, Kind, Result};
-use tokio::runtime::Handle;
 
 use crate::closed;
+use crate::threads::Reach;
 
 /// An error of the core, as JSON text.
 #[napi(object)]
@@ -60,16 +60,14 @@ impl<T: ToNapiValue + 'static> Promise<T> {
 
     /// Settles it with what a future gives. What is known already is told also when the engine is closed, and with it
     /// whatever would drive the future.
-    pub(crate) fn settle_from(self, handle: &Handle, future: impl Future<Output = Result<T>> + Send + 'static)
+    pub(crate) fn settle_from(self, reach: &Reach, future: impl Future<Output = Result<T>> + Send + 'static)
     where
         T: Send,
     {
         let mut future = Box::pin(future);
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => self.settle(result),
-            Poll::Pending => {
-                handle.spawn(async move { self.settle(future.await) });
-            }
+            Poll::Pending => reach.spawn(async move { self.settle(future.await) }),
         }
     }
 

@@ -6,21 +6,21 @@ use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use tidegate::{Events, Lines};
-use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use crate::promise::{Promise, text};
+use crate::threads::Reach;
 
 /// A run that the engine drives.
 #[napi]
 pub struct NativeRun {
     run: tidegate::Run,
-    handle: Handle,
+    reach: Reach,
 }
 
 impl NativeRun {
-    pub(crate) fn new(run: tidegate::Run, handle: Handle) -> NativeRun {
-        NativeRun { run, handle }
+    pub(crate) fn new(run: tidegate::Run, reach: Reach) -> NativeRun {
+        NativeRun { run, reach }
     }
 }
 
@@ -37,20 +37,20 @@ impl NativeRun {
     pub fn outcome<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<String>::new(env)?;
         let run = self.run.clone();
-        promise.settle_from(&self.handle, async move { text(&run.outcome().await?) });
+        promise.settle_from(&self.reach, async move { text(&run.outcome().await?) });
         Ok(object)
     }
 
     /// The same as lines for people.
     #[napi]
     pub fn lines(&self) -> NativeLines {
-        NativeLines { lines: Arc::new(Mutex::new(self.run.lines())), handle: self.handle.clone() }
+        NativeLines { lines: Arc::new(Mutex::new(self.run.lines())), reach: self.reach.clone() }
     }
 
     /// The run's events from its beginning, and its output from now on.
     #[napi]
     pub fn events(&self) -> NativeEvents {
-        NativeEvents { events: Arc::new(Mutex::new(self.run.events())), handle: self.handle.clone() }
+        NativeEvents { events: Arc::new(Mutex::new(self.run.events())), reach: self.reach.clone() }
     }
 }
 
@@ -58,7 +58,7 @@ impl NativeRun {
 #[napi]
 pub struct NativeEvents {
     events: Arc<Mutex<Events>>,
-    handle: Handle,
+    reach: Reach,
 }
 
 #[napi]
@@ -68,7 +68,7 @@ impl NativeEvents {
     pub fn next_batch<'env>(&self, env: &'env Env, most: u32) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<Vec<String>>::new(env)?;
         let events = Arc::clone(&self.events);
-        promise.settle_from(&self.handle, async move {
+        promise.settle_from(&self.reach, async move {
             let batch = events.lock().await.next_batch(most as usize).await;
             Ok(batch.iter().map(|event| event.to_string()).collect())
         });
@@ -80,7 +80,7 @@ impl NativeEvents {
 #[napi]
 pub struct NativeLines {
     lines: Arc<Mutex<Lines>>,
-    handle: Handle,
+    reach: Reach,
 }
 
 #[napi]
@@ -90,7 +90,7 @@ impl NativeLines {
     pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<Option<String>>::new(env)?;
         let lines = Arc::clone(&self.lines);
-        promise.settle_from(&self.handle, async move { Ok(lines.lock().await.next().await) });
+        promise.settle_from(&self.reach, async move { Ok(lines.lock().await.next().await) });
         Ok(object)
     }
 }

@@ -12,11 +12,25 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The threads of all checks and readers; they end with the last one.
 static SHARED: Mutex<Weak<Threads>> = Mutex::new(Weak::new());
 
+/// The way to a runtime for who may outlive it: a handle of tokio's would keep the runtime's files open.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach(Arc<Mutex<Option<Handle>>>);
+
+impl Reach {
+    /// Spawns a task; without a runtime it is dropped.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            handle.spawn(task);
+        }
+    }
+}
+
 /// A tokio runtime of its own. Dropping it leaves its threads to end by themselves; [`Threads::join`] waits for them.
 #[derive(Debug)]
 pub(crate) struct Threads {
     runtime: Option<Runtime>,
     handle: Handle,
+    reach: Reach,
 }
 
 impl Threads {
@@ -39,12 +53,19 @@ impl Threads {
             .enable_all()
             .build()
             .map_err(|error| Error::new(Kind::Io, "can't start the threads for input and output").because(error))?;
-        Ok(Threads { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let handle = runtime.handle().clone();
+        let reach = Reach(Arc::new(Mutex::new(Some(handle.clone()))));
+        Ok(Threads { handle, reach, runtime: Some(runtime) })
     }
 
     /// What tasks are spawned on.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// The same for who may outlive the threads.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach.clone()
     }
 
     /// Waits until no task is left, at most so long. Not for a thread of the runtime.
@@ -68,6 +89,7 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
+        drop(self.reach.0.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

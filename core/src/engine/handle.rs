@@ -4,7 +4,8 @@ use std::future::{Future, IntoFuture};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -48,11 +49,19 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// Why the driver ended by itself.
     pub(super) broken: Arc<OnceLock<Error>>,
-    pub(super) runtime: Handle,
+    /// Taken when it is closed: a handle keeps a runtime's files open, and runs that are held hold this.
+    pub(super) runtime: Mutex<Option<Handle>>,
+    /// The driver's thread; taken when it is closed.
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
     /// The full path of the journal; `None` when it is in memory.
     pub(super) journal: Option<PathBuf>,
     /// The supervisor's folder.
     pub(super) supervisor: PathBuf,
+}
+
+/// What is there until it is closed.
+fn taken<T>(open: &Mutex<Option<T>>) -> Option<T> {
+    open.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl Drop for Shared {
@@ -146,7 +155,7 @@ impl Engine {
     /// [`Kind::NotFound`] when nothing of such a service is there.
     pub async fn service_stats(&self, name: &str) -> Result<ServiceStats> {
         let (folder, name) = (self.shared.supervisor.clone(), name.to_owned());
-        let asked = self.shared.runtime.spawn(async move { ServiceStats::ask(&folder, &name).await });
+        let asked = self.runtime()?.spawn(async move { ServiceStats::ask(&folder, &name).await });
         asked.await.map_err(|error| Error::new(Kind::Internal, "the engine's work was cut off").because(error))?
     }
 
@@ -182,11 +191,24 @@ impl Engine {
     /// # Errors
     /// [`Kind::Io`] when the journal could not be closed; nothing acknowledged is lost by that.
     pub async fn close(self) -> Result<()> {
-        self.call(Message::Close).await?
+        let closed = self.call(Message::Close).await?;
+        // To answer was its last act: this takes no longer than a thread takes to end.
+        if let Some(Err(_)) = taken(&self.shared.thread).map(JoinHandle::join) {
+            tracing::error!("the engine's thread panicked after it had closed the journal");
+        }
+        taken(&self.shared.runtime);
+        closed
     }
 
     async fn call<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
-        let closed = || match self.shared.broken.get() {
+        let (reply, answer) = oneshot::channel();
+        self.shared.driver.send(message(reply)).map_err(|_| self.closed())?;
+        answer.await.map_err(|_| self.closed())
+    }
+
+    /// Why it can't be asked.
+    fn closed(&self) -> Error {
+        match self.shared.broken.get() {
             Some(error) if error.kind() == Kind::Internal => Error::new(Kind::Internal, "the engine has stopped")
                 .because(error.to_string())
                 .help("this is a fault of tidegate; open it again: runs go on where they were"),
@@ -194,15 +216,17 @@ impl Engine {
                 .because(error.to_string())
                 .help("mend that and open it again: runs go on where they were"),
             None => Error::new(Kind::Cancelled, "the engine is closed").help("open it again"),
-        };
-        let (reply, answer) = oneshot::channel();
-        self.shared.driver.send(message(reply)).map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())
+        }
+    }
+
+    fn runtime(&self) -> Result<Handle> {
+        let runtime = self.shared.runtime.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        runtime.ok_or_else(|| self.closed())
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let failed = |error| Error::new(Kind::Internal, "the engine's work was cut off").because(error);
-        self.shared.runtime.spawn_blocking(work).await.map_err(failed)?
+        self.runtime()?.spawn_blocking(work).await.map_err(failed)?
     }
 
     async fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&mut Kernel) -> T + Send + 'static) -> Result<T> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -92,7 +92,7 @@ impl EngineOptions {
                 let _ = ready.send(Err(error));
             }
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("tidegate".to_owned())
             .spawn(scoped(work))
             .map_err(|error| Error::new(Kind::Io, "can't start the engine's thread").because(error))?;
@@ -100,7 +100,8 @@ impl EngineOptions {
             .await
             .map_err(|_| Error::new(Kind::Internal, "the engine's thread ended while it was opening"))??;
         let journal = (!memory).then_some(path);
-        Ok(Engine::new(Shared { driver: send, clock, broken, runtime, journal, supervisor }))
+        let (runtime, thread) = (Mutex::new(Some(runtime)), Mutex::new(Some(thread)));
+        Ok(Engine::new(Shared { driver: send, clock, broken, runtime, thread, journal, supervisor }))
     }
 
     /// The driver, its clock, the full path of the journal, and the supervisor's folder.

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Calls } from './calls.js'
 import { fromCore } from './convert.js'
 import { holds, type RunRow, type Service, type ServiceStats } from './events.js'
+import { forget, remember } from './exit.js'
 import { cancelOnCtrlC } from './interrupt.js'
 import { nativeLog, publish, refresh } from './log.js'
 import { native, type NativeEngine, unwrap } from './native.js'
@@ -53,16 +54,20 @@ export interface RunOptions extends StartOptions {
 
 /**
  * Drives runs over one journal, which no other process may drive meanwhile. Threads of its own do the work; functions of
- * steps are called on this thread's event loop. An open engine does not keep the process alive, waiting for a run does.
+ * steps are called on this thread's event loop. An open engine does not keep the process alive, waiting for a run does. A
+ * program that ends with it open, also by `process.exit` or an exception, ends what it runs, as `close` does; a signal that
+ * nobody handles does not, and what was left is ended when the run is taken up.
  * What an operator should know is published to a diagnostics channel, see `LogMessage`.
  */
 export class Engine {
   readonly #native: NativeEngine
   readonly #calls: Calls
+  readonly #known: WeakRef<NativeEngine>
 
   private constructor(engine: NativeEngine, calls: Calls) {
     this.#native = engine
     this.#calls = calls
+    this.#known = remember(engine)
   }
 
   /**
@@ -172,7 +177,9 @@ export class Engine {
    */
   async close(): Promise<void> {
     refresh()
-    unwrap(await this.#native.close().finally(publish))
+    const closing = this.#native.close()
+    forget(this.#known)
+    unwrap(await closing.finally(publish))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

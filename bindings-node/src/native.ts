@@ -47,6 +47,7 @@ export interface NativeEngine {
   verify(): Promise<Answer<string>>
   prune(run: string): Promise<Answer<string>>
   close(): Promise<Answer<string>>
+  leave(): void
 }
 
 /** A journal that is read. */

@@ -1,12 +1,13 @@
 // What a process lives through: kills, second drivers, ends in the middle, Ctrl-C, workers.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { Engine, Pipeline } from '../dist/index.js'
-import { folder, lines, program, within } from './help.mjs'
+import { folder, lines, program, until, within } from './help.mjs'
 
 test('a run that was killed in mid-step goes on where it was', async (t) => {
   const dir = folder(t)
@@ -94,6 +95,58 @@ test('process.exit and an exception end a program with an engine at work', async
   assert.equal(throws.code, 1)
   assert.match(throws.errors, /thrown by the program/)
   assert.doesNotMatch(throws.errors, /panic|FATAL/)
+})
+
+for (const [mode, code] of [
+  ['exit', 7],
+  ['throw', 1],
+  ['reject', 1],
+]) {
+  test(`what an engine runs ends with a program that does not close it: ${mode}`, async (t) => {
+    const dir = folder(t)
+    const ended = await program(t, 'leave.mjs', dir, mode).ended()
+    assert.equal(ended.code, code, ended.errors)
+    const [pid] = lines(join(dir, 'pid')).map(Number)
+    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+    // It was recorded that the end stopped it, which is no crash.
+    const engine = await Engine.open(join(dir, 'journal.db'))
+    assert.equal((await engine.runs())[0].status, 'running')
+    await engine.close()
+  })
+}
+
+test('nothing of the host is touched, and nothing is left once an engine is closed', async (t) => {
+  const dir = folder(t)
+  const look = () => ({
+    files: readdirSync('/proc/self/fd').length,
+    threads: readdirSync('/proc/self/task').length,
+    signals: readFileSync('/proc/self/status', 'utf8').match(/^Sig(Blk|Ign|Cgt):.*$/gm),
+    listeners: process.eventNames().map((name) => `${String(name)}: ${process.listenerCount(name)}`),
+    captures: process.hasUncaughtExceptionCaptureCallback(),
+    folder: process.cwd(),
+    environment: { ...process.env },
+  })
+  // Node's own threads for files are begun at their first use.
+  await Promise.all([1, 2, 3, 4].map(() => readdir(dir)))
+  const before = look()
+  const engine = await Engine.open(join(dir, 'journal.db'))
+  const p = new Pipeline('p')
+  p.shell('a', 'echo hello')
+  p.step('b', () => {
+    throw new Error('on purpose')
+  })
+  const run = await engine.start(p)
+  const events = run[Symbol.asyncIterator]()
+  await events.next()
+  assert.equal((await run.outcome()).status, 'failed')
+  await engine.close()
+  // A thread that has done all that it had to may take a moment to be gone. The run is held on to.
+  await until(
+    () => look().threads <= before.threads,
+    () => JSON.stringify([before, look()]),
+  )
+  assert.deepEqual({ ...look(), threads: before.threads }, before)
+  assert.equal(await run.outcome().then((outcome) => outcome.status), 'failed')
 })
 
 test('the first Ctrl-C cancels and cleans up', async (t) => {

@@ -227,6 +227,11 @@ impl Error {
             "faults": self.0.faults,
         })
     }
+
+    /// The error in one line: without its faults and its help, each of which is a line of its own.
+    pub(crate) fn sentence(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
 }
 
 impl fmt::Display for Error {

@@ -212,7 +212,7 @@ impl View {
             return None;
         }
         self.failing = true;
-        let trouble = Some(format!("the supervisor can't be asked: {error}"));
+        let trouble = Some(format!("the supervisor can't be asked: {}", error.sentence()));
         let generation = self.seen.as_ref().map_or(0, |seen| seen.generation);
         let observed = Observed { generation, trouble, ..Observed::default() };
         self.seen = Some(observed.clone());

@@ -92,11 +92,7 @@ impl Instance {
             let life = AssertUnwindSafe(self.live(again, &mut started, &mut orders, &reports)).catch_unwind().await;
             let (trouble, ready_for) = match life {
                 Ok(Ok(ended)) => ended,
-                Ok(Err(error)) => {
-                    // The help is a line of its own.
-                    let why = error.to_string().lines().next().unwrap_or_default().to_owned();
-                    (without_lines(format!("could not be started: {why}")), Span::ZERO)
-                }
+                Ok(Err(error)) => (without_lines(format!("could not be started: {}", error.sentence())), Span::ZERO),
                 Err(panic) => {
                     let what = format!("was ended, since its supervision panicked: {}", panic_text(panic.as_ref()));
                     self.clean_up(&reports).await;

@@ -180,7 +180,7 @@ impl Service {
                     self.trouble = None;
                 }
                 Err(error) => {
-                    let trouble = held(&desired.listen, error).await.to_string();
+                    let trouble = held(&desired.listen, error).await.sentence();
                     if self.trouble.as_ref() != Some(&trouble) {
                         self.shared.log.note(format_args!("service {}: {trouble}", self.name));
                     }

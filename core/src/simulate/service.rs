@@ -142,7 +142,7 @@ impl Service {
     pub(super) fn observe(&mut self, window: u64, reading: u64) -> (Observed, Vec<Window>, Time, Vec<Window>) {
         self.traffic.resume_numbers(window, reading);
         let held = self.desired.as_ref().filter(|_| !self.listens);
-        let trouble = held.map(|desired| format!("nothing listens on {}: another program does", desired.listen));
+        let trouble = held.map(|desired| cant_listen(&desired.listen));
         let observed = Observed {
             generation: self.desired.as_ref().map_or(0, |desired| desired.generation),
             epoch: self.desired.as_ref().filter(|_| self.listens).map_or(0, |desired| desired.epoch),
@@ -167,4 +167,9 @@ impl Service {
         let versions = self.running().into_keys();
         versions.map(|version| (version.clone(), self.instances.ready(&version, self.now))).collect()
     }
+}
+
+/// What the supervisor says of an address that another program holds.
+fn cant_listen(listen: &str) -> String {
+    format!("can't listen (address: {listen}, held by pid: 1): Address already in use (os error 98)")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::pipeline::{ActionSpec, Cause, Guarantee, StartStep, StepError, StepOutcome, StepSpec};
+use crate::pipeline::{ActionSpec, Cause, Guarantee, Output, StartStep, StepError, StepOutcome, StepSpec};
 use crate::simulate::Chapter;
 use crate::time::{Chance, Span, Time};
 
@@ -18,7 +18,7 @@ pub struct Script {
     pub spread: Span,
     /// How many executions end in failure before one succeeds; `u32::MAX`: all.
     pub fails: u32,
-    /// What it returns.
+    /// What it returns; of a command, what its output stands for.
     pub value: Value,
     /// How long it takes to end when it is told to.
     pub stops_in: Span,
@@ -71,6 +71,7 @@ pub struct Execution {
     token: u64,
     driver: u64,
     is_function: bool,
+    grace: Span,
     ends: Time,
     planned: Finish,
     value: Value,
@@ -81,10 +82,8 @@ impl Execution {
     fn outcome(&self) -> Option<StepOutcome> {
         Some(match self.ended?.1 {
             Finish::Succeeded => StepOutcome::Succeeded { value: self.value.clone() },
-            Finish::Failed => StepOutcome::Failed {
-                error: StepError::new(Cause::ExitCode { code: 1 }, "exited with code 1"),
-                retry_in: None,
-            },
+            Finish::Failed if self.is_function => failed(StepError::new(Cause::Exception, "fails by its script")),
+            Finish::Failed => failed(StepError::new(Cause::ExitCode { code: 1 }, "exited with code 1")),
             Finish::Stopped | Finish::Swept | Finish::Died => StepOutcome::Stopped,
         })
     }
@@ -95,6 +94,19 @@ impl Execution {
 
     fn is_of(&self, run: &str, step: &str) -> bool {
         self.run == run && self.step == step
+    }
+}
+
+fn failed(error: StepError) -> StepOutcome {
+    StepOutcome::Failed { error, retry_in: None }
+}
+
+/// What a step returns by its script: a function the value itself, a command what its output is taken for.
+fn value_of(action: &ActionSpec, value: Value) -> Value {
+    match action {
+        ActionSpec::Command { output: Output::None, .. } => Value::Null,
+        ActionSpec::Command { output: Output::Text, .. } if !value.is_string() => Value::String(value.to_string()),
+        _ => value,
     }
 }
 
@@ -154,9 +166,10 @@ impl Steps {
             token: start.token,
             driver,
             is_function: matches!(start.action, ActionSpec::Function { .. }),
+            grace: start.grace,
             ends: now.after(Span(script.takes.0.saturating_add(longer).max(1))),
             planned: if fails { Finish::Failed } else { Finish::Succeeded },
-            value: script.value,
+            value: value_of(&start.action, script.value),
             stops_in: script.stops_in,
         });
     }
@@ -191,9 +204,11 @@ impl Steps {
         let known = |done: &&mut Execution| done.is_of(run, step) && done.attempt == attempt && done.driver == driver;
         match self.all.iter_mut().find(known) {
             Some(done) => {
-                let end = now.after(done.stops_in);
-                if done.runs() && done.ends > end {
-                    (done.ends, done.planned) = (end, Finish::Stopped);
+                // It is killed, or given up, after its grace.
+                let end = now.after(done.stops_in.min(done.grace));
+                if done.runs() && (done.ends > end || done.planned == Finish::Succeeded) {
+                    // What ends well after its stop has not succeeded either.
+                    (done.ends, done.planned) = (done.ends.min(end), Finish::Stopped);
                 }
                 true
             }

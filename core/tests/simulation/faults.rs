@@ -148,8 +148,8 @@ fn the_new_version_is_wrong_under_much_traffic() {
 
 #[test]
 fn the_new_version_is_slow() {
-    let fault = Fault::of_version("its probes time out", 66, "v2", Nature::NEVER_READY);
-    back_or_through(&Fault { says: &["v2 is not ready: the probe timed out"], ..fault });
+    let fault = Fault::of_version("it does not come up", 66, "v2", Nature::NEVER_READY);
+    back_or_through(&Fault { says: &["nobody listens on its port"], ..fault });
     let hung = Nature { hangs: 10_000, ..Nature::GOOD };
     let fault = Fault::of_version("its requests hang", 67, "v2", hung);
     back_or_through(&Fault { says: &["clients that left before an answer"], ..fault });
@@ -181,7 +181,7 @@ fn the_old_version_dies_for_good() {
 
 #[test]
 fn the_port_is_taken() {
-    let says = &["another program does"];
+    let says = &["can't listen (address: 127.0.0.1:0, held by pid: "];
     let fault = Fault { says, ..Fault::of("the port is taken for a while", 71, Change::PortTaken) };
     back_or_through(&Fault { lasts: Some(Span::seconds(20)), ..fault });
     let fault = Fault { says, sticks: true, ..Fault::of("the port is taken", 72, Change::PortTaken) };

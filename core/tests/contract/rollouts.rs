@@ -1,0 +1,153 @@
+//! Rollouts: versions that are good, bad, dead or missing, people who have a say, and worlds that are lost.
+
+use std::collections::BTreeMap;
+
+use tidegate::Command;
+use tidegate::Release;
+use tidegate::pipeline::{ActionSpec, PipelineSpec, StepSpec};
+use tidegate::rollout::{PromoteSpec, RevertSpec, RolloutSpec, StrategySpec};
+use tidegate::simulate::Nature;
+use tidegate::time::Span;
+
+use crate::play::{Ending, Play};
+use crate::stories::{pipeline, rollout};
+
+fn spec(strategy: StrategySpec) -> RolloutSpec {
+    let mut spec = rollout(strategy);
+    spec.serve.replicas = 2;
+    (spec.serve.drain, spec.serve.grace) = (Some("1s".into()), Some("2s".into()));
+    spec.keep_old = Some("500ms".into());
+    spec
+}
+
+fn canary(bake: &str) -> RolloutSpec {
+    spec(StrategySpec::Canary { steps: vec![50.0], bake: bake.into() })
+}
+
+fn blue_green() -> RolloutSpec {
+    spec(StrategySpec::BlueGreen { bake: None })
+}
+
+fn ship(version: &str, rollout: RolloutSpec) -> PipelineSpec {
+    let release =
+        Release { version: version.to_owned(), command: vec!["server".to_owned()], env: BTreeMap::new(), dir: None };
+    let action = ActionSpec::Rollout { rollout: Box::new(rollout), release: Some(release) };
+    pipeline("release", vec![StepSpec::new("ship", action)])
+}
+
+/// A service that stands by `v1`, and a release of `v2`.
+fn over_v1(rollout: RolloutSpec) -> Play {
+    let mut play = Play::new(ship("v1", blue_green()));
+    play.story.chapters[0].key = "v1".to_owned();
+    play.then("v2", ship("v2", rollout))
+}
+
+fn of_v2(mut play: Play, nature: Nature) -> Play {
+    play.story = play.story.nature("v2", nature);
+    play
+}
+
+fn stable(end: &Ending) -> Option<&str> {
+    end.services["shop"].0.as_deref()
+}
+
+fn who() -> (String, String, String) {
+    ("ship".to_owned(), "ann".to_owned(), "because".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_canary_and_a_good_blue_green() {
+    let end = over_v1(canary("1s")).then("v3", ship("v3", blue_green())).same().await;
+    assert_eq!((end.status.as_slice(), stable(&end)), (&["succeeded"; 3][..], Some("v3")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_can_not_be_started() {
+    let end = of_v2(over_v1(canary("60s")), Nature::NEVER_STARTS).same().await;
+    assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_ends_again_and_again() {
+    let end = of_v2(over_v1(canary("60s")), Nature { dies: 1, ..Nature::GOOD }).same().await;
+    assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_never_ready() {
+    let impatient = RolloutSpec { progress_deadline: Some("4s".into()), ..canary("60s") };
+    let end = of_v2(over_v1(impatient), Nature::NEVER_READY).same().await;
+    assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_release_that_can_not_be_started() {
+    let mut play = Play::new(ship("v1", blue_green()));
+    play.story = play.story.nature("v1", Nature::NEVER_STARTS);
+    let end = play.same().await;
+    assert_eq!((end.status[0], stable(&end)), ("failed", None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_another_program_holds() {
+    let end = Play::new(ship("v1", blue_green())).take_port().same().await;
+    assert_eq!((end.status[0], stable(&end)), ("failed", None));
+    let reason = end.told[0].iter().find(|line| line.contains(" finished ")).unwrap();
+    assert!(reason.contains("nothing could be served for 5s; can't listen"), "{reason}");
+    assert!(!reason.contains("\\n"), "one sentence: {reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_in_the_middle() {
+    let (step, by, reason) = who();
+    let play = over_v1(canary("10m")).say(Span::seconds(60), "move_began*pause", Command::Abort { step, by, reason });
+    let end = play.same().await;
+    assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_pauses_resumes_and_promotes() {
+    let manual = RolloutSpec { promote: Some(PromoteSpec::Manual), ..canary("10m") };
+    let (step, by, reason) = who();
+    let pause = Command::Pause { step: step.clone(), by: by.clone(), reason: reason.clone() };
+    let resume = Command::Resume { step: step.clone(), by: by.clone(), reason: reason.clone() };
+    let promote = Command::Promote { step, by, reason };
+    let play = over_v1(manual).say(Span::seconds(60), "move_began*pause", pause);
+    let play = play.say(Span::seconds(70), " paused", resume).say(Span::seconds(80), " resumed", promote.clone());
+    let end = play.say(Span::seconds(120), "move_began*approval", promote).same().await;
+    assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revert_while_the_old_version_is_kept_and_one_afterwards() {
+    let keeps = RolloutSpec { keep_old: Some("10m".into()), ..blue_green() };
+    let (step, by, reason) = who();
+    let revert = Command::Revert { step, by, reason };
+    let play = over_v1(keeps).say(Span::seconds(60), "move_began*pause", revert);
+    let back = RevertSpec {
+        service: "shop".to_owned(),
+        to: None,
+        progress_deadline: Some("60s".into()),
+        keep_old: Some("500ms".into()),
+    };
+    let revert = pipeline("back", vec![StepSpec::new("back", ActionSpec::Revert { revert: back })]);
+    let end = play.then("v3", ship("v3", blue_green())).then("back", revert).same().await;
+    assert_eq!(
+        (end.status.as_slice(), stable(&end)),
+        (&["succeeded", "failed", "succeeded", "succeeded"][..], Some("v1"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_is_killed_while_a_canary_bakes() {
+    let play = over_v1(canary("3s")).kill("move_began*pause");
+    let end = play.same().await;
+    assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_that_is_lost_while_a_canary_bakes() {
+    let play = over_v1(canary("3s"));
+    let end = play.lose("move_began*pause").same().await;
+    assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
+}

@@ -1,6 +1,7 @@
 //! The virtual world and the real adapters answer alike: a story told in both gives the same events, the same ends and
 //! the same number of executions. What differs is a fault of one of the two.
 
+mod acted;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../../../tests/schedules/src/random.rs"]
@@ -15,3 +16,4 @@ mod rollouts;
 #[expect(dead_code, reason = "some are for the simulation alone")]
 mod stories;
 mod told;
+mod windows;

@@ -7,9 +7,11 @@ use tidegate::pipeline::{PipelineSpec, RunStatus};
 use tidegate::simulate::{Appended, Change, Chapter, Done, End, Fault, Moment, Script, Story, Turn};
 use tidegate::time::{Span, Time};
 
+use crate::acted;
 use crate::common::Site;
 use crate::real;
 use crate::told::{settled, told};
+use crate::windows::Judged;
 
 /// Whether a line has all parts of a cue, which a `*` divides.
 pub(crate) fn is_cue(line: &str, cue: &str) -> bool {
@@ -19,15 +21,22 @@ pub(crate) fn is_cue(line: &str, cue: &str) -> bool {
 /// When the real world says something, or loses something: as soon as it has told what the virtual one had by then.
 pub(crate) type Cue = String;
 
+/// The cues of a chapter.
+#[derive(Debug, Default)]
+pub(crate) struct Cues {
+    /// When each thing is said.
+    pub(crate) said: Vec<Cue>,
+    /// When the driver is killed, one time after another.
+    pub(crate) kills: Vec<Cue>,
+    /// When the supervisor is.
+    pub(crate) losses: Vec<Cue>,
+}
+
 /// A story, and its cues.
 pub(crate) struct Play {
     pub(crate) story: Story,
-    /// By chapter, the words after which each thing is said.
-    pub(crate) cues: Vec<Vec<Cue>>,
-    /// The words after which the driver of the last chapter is killed, one time after another.
-    pub(crate) kills: Vec<Cue>,
-    /// The words after which its supervisor is.
-    pub(crate) losses: Vec<Cue>,
+    /// By chapter.
+    pub(crate) cues: Vec<Cues>,
     /// Whether another program holds the address of the service.
     pub(crate) taken: bool,
 }
@@ -36,7 +45,7 @@ pub(crate) struct Play {
 pub(crate) type Standing = (Option<String>, BTreeMap<String, u32>, BTreeMap<String, u32>);
 
 /// What is known of a world when all was told.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Ending {
     /// By chapter, what was told.
     pub(crate) told: Vec<Vec<String>>,
@@ -46,17 +55,19 @@ pub(crate) struct Ending {
     pub(crate) begun: BTreeMap<String, usize>,
     /// How each service stands.
     pub(crate) services: BTreeMap<String, Standing>,
+    /// The windows that the last run's rollout judged.
+    pub(crate) windows: Vec<Judged>,
 }
 
 impl Play {
     pub(crate) fn new(pipeline: PipelineSpec) -> Play {
         let story = Story::new(1, Chapter::new("r", PipelineSpec { max_parallel: Some(2), ..pipeline }));
-        Play { story, cues: vec![Vec::new()], kills: Vec::new(), losses: Vec::new(), taken: false }
+        Play { story, cues: vec![Cues::default()], taken: false }
     }
 
     pub(crate) fn then(mut self, key: &str, pipeline: PipelineSpec) -> Play {
         self.story = self.story.then(Chapter::new(key, PipelineSpec { max_parallel: Some(2), ..pipeline }));
-        self.cues.push(Vec::new());
+        self.cues.push(Cues::default());
         self
     }
 
@@ -73,14 +84,14 @@ impl Play {
     pub(crate) fn say(mut self, after: Span, cue: &str, command: Command) -> Play {
         let chapter = self.story.chapters.pop().unwrap();
         self.story.chapters.push(chapter.say(Moment::After(after), command));
-        self.cues.last_mut().unwrap().push(cue.to_owned());
+        self.cues.last_mut().unwrap().said.push(cue.to_owned());
         self
     }
 
     /// Kills the driver of the last chapter after the cue.
     pub(crate) fn kill(mut self, cue: &str) -> Play {
         let last = self.story.chapters.len() - 1;
-        let kills = self.kills.len();
+        let kills = self.cues[last].kills.len();
         // The cue is told last before it; of the effects that follow from the cue, the last one is begun.
         let fits = |fault: &Fault| {
             let mut faults = self.story.faults.clone();
@@ -95,7 +106,7 @@ impl Play {
         let appends = (1..=end.appends).rev().map(|n| Fault::append(n, Appended::Lost, Span::ZERO));
         let fault = effects.chain(appends).find(fits).unwrap_or_else(|| panic!("nobody can be killed at {cue}"));
         self.story.faults.push(fault);
-        self.kills.push(cue.to_owned());
+        self.cues[last].kills.push(cue.to_owned());
         self
     }
 
@@ -111,7 +122,7 @@ impl Play {
         let lines: Vec<(Time, String)> = lines.collect();
         let came = lines.iter().find(|(_, line)| is_cue(line, cue)).expect("the cue comes").0;
         self.chapter().losses.push(Span(came.since(lines[0].0).0 + 1_000));
-        self.losses.push(cue.to_owned());
+        self.cues.last_mut().unwrap().losses.push(cue.to_owned());
         self
     }
 
@@ -124,14 +135,20 @@ impl Play {
     }
 
     /// Tells it in both worlds, and fails where they differ; gives what both have told.
-    pub(crate) async fn same(mut self) -> Ending {
+    pub(crate) async fn same(self) -> Ending {
+        let (expected, found) = self.both().await;
+        compare("the story", &expected, &found);
+        expected
+    }
+
+    /// Tells it in both worlds: in the virtual one and in the real one.
+    pub(crate) async fn both(mut self) -> (Ending, Ending) {
         let site = Site::new();
-        real::make_real(&mut self.story, &site);
+        acted::make_real(&mut self.story, &self.cues, &site);
         let expected = in_virtual_world(&self.story);
         let found = real::tell(&site, &self).await;
         site.end().await;
-        compare("the story", &expected, &found);
-        expected
+        (expected, found)
     }
 }
 
@@ -140,11 +157,12 @@ pub(crate) fn in_virtual_world(story: &Story) -> Ending {
     let end: End = story.tell().unwrap();
     assert_eq!((end.broken.as_slice(), end.left.as_slice()), (&[][..], &[][..]));
     let events = String::from_utf8(end.events.clone()).unwrap();
-    let of_run = |key: &str| {
-        let stream = format!("run/{key}");
-        let mine = events.lines().map(|line| line.splitn(4, ' ').collect::<Vec<_>>());
-        settled(mine.filter(|part| part[0] == stream).filter_map(|part| told(part[3])).collect())
+    let lines_of = |key: &str| {
+        let stream = format!("run/{key} ");
+        let mine = events.lines().filter(move |line| line.starts_with(&stream));
+        mine.map(|line| line.splitn(4, ' ').nth(3).unwrap())
     };
+    let of_run = |key: &str| settled(lines_of(key).filter_map(told).collect());
     let mut begun = BTreeMap::new();
     for done in end.executions.iter().filter(|done| !is_limited(story, &done.step)) {
         *begun.entry(format!("{}/{}", done.run, done.step)).or_default() += 1;
@@ -157,6 +175,7 @@ pub(crate) fn in_virtual_world(story: &Story) -> Ending {
         status: end.runs.iter().map(|run| word(run.status)).collect(),
         begun,
         services: services.collect(),
+        windows: lines_of(&end.runs.last().unwrap().key).filter_map(Judged::of).collect(),
     }
 }
 
@@ -192,8 +211,8 @@ pub(crate) fn compare(what: &str, expected: &Ending, found: &Ending) {
             );
         }
     }
+    assert_eq!(expected.told.len(), found.told.len(), "{what}: virtual and real");
     assert_eq!(expected.status, found.status, "{what}: virtual and real");
     assert_eq!(expected.begun, found.begun, "{what}: virtual and real");
     assert_eq!(expected.services, found.services, "{what}: virtual and real");
-    assert_eq!(expected, found, "{what}: virtual and real");
 }

@@ -7,9 +7,10 @@ use tidegate::Command;
 use tidegate::simulate::{Moment, Story};
 use tidegate::time::Span;
 
+use crate::acted;
 use crate::common::Site;
 use crate::generator::pipeline_story;
-use crate::play::{compare, in_virtual_world};
+use crate::play::{Cues, compare, in_virtual_world};
 use crate::real;
 
 /// Longer than any story takes to come to its endless step.
@@ -77,10 +78,10 @@ async fn random_pipelines_go_alike() {
     let (site, engine) = (&here, &opened);
     let plays = (0..STORIES).map(|seed| async move {
         let (mut story, cue) = tamed(seed);
-        real::make_real(&mut story, site);
+        let cues = Cues { said: cue.into_iter().collect(), ..Cues::default() };
+        acted::make_real(&mut story, std::slice::from_ref(&cues), site);
         let expected = in_virtual_world(&story);
-        let cues: Vec<String> = cue.into_iter().collect();
-        (seed, expected, real::tell_chapter(site, engine, &story.chapters[0], &cues, &[]).await)
+        (seed, expected, real::tell_chapter(site, engine, &story.chapters[0], &cues).await)
     });
     let mut ends: BTreeMap<&str, u32> = BTreeMap::new();
     for (seed, mut expected, mut found) in futures_util::future::join_all(plays).await {

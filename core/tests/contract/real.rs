@@ -2,170 +2,56 @@
 //! be killed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::time::Duration;
 
-use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tidegate::pipeline::{ActionSpec, Cause, Output, StepError};
-use tidegate::simulate::{Chapter, Nature, Script, Story};
+use tidegate::pipeline::{ActionSpec, PipelineSpec};
+use tidegate::simulate::{Chapter, Script};
 use tidegate::supervisor::Client;
 use tidegate::time::Span;
-use tidegate::{Command, Context, Engine, Function, Functions, Reader, Run, Status};
+use tidegate::{Command, Engine, Reader, Run, Status};
+use tokio::task::JoinSet;
 
-use crate::common::{LONG, SHOP, Site, until};
-use crate::play::{Cue, Ending, Play, is_cue};
+use crate::acted::{begun, functions, lines};
+use crate::common::{LONG, Site, until};
+use crate::play::{Cues, Ending, Play, is_cue};
 use crate::told::{settled, told};
+use crate::windows::Judged;
 
 /// Tells a second process of this test what to drive: a folder.
 const TO: &str = "CONTRACT_TEST_TO";
-
-/// Makes commands do what their scripts say, and releases what the natures of their versions say.
-pub(crate) fn make_real(story: &mut Story, site: &Site) {
-    let natures = story.natures.clone();
-    for chapter in &mut story.chapters {
-        for step in &mut chapter.pipeline.steps {
-            let script = chapter.scripts.get(&step.name).cloned().unwrap_or_default();
-            match &mut step.action {
-                // One that is a script already is as it is.
-                ActionSpec::Command { argv, shell, output, .. } if shell.is_none() => {
-                    argv.clear();
-                    *shell = Some(shell_of(&site.file(&format!("{}.{}", chapter.key, step.name)), &script, *output));
-                }
-                ActionSpec::Rollout { rollout, release } => {
-                    if rollout.serve.listen.ends_with(":0") {
-                        rollout.serve.listen = format!("127.0.0.1:{}", site.port);
-                    }
-                    if let Some(release) = release {
-                        let nature = natures.get(&release.version).copied().unwrap_or(Nature::GOOD);
-                        release.env.insert("VERSION".to_owned(), release.version.clone());
-                        release.command = program_of(nature);
-                        // As the engine does.
-                        release.dir = Some(site.path().display().to_string());
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn shell_of(file: &Path, script: &Script, output: Output) -> String {
-    let (file, seconds) = (file.display(), |span: Span| span.0 as f64 / 1_000.0);
-    let says = match (output, &script.value) {
-        (Output::None, _) => String::new(),
-        (Output::Text, Value::String(text)) => text.clone(),
-        (_, value) => value.to_string(),
-    };
-    // What a shell says of its children is not the command's.
-    format!(
-        "exec 2>/dev/null; trap 'sleep {stops}; exit 0' TERM; echo >> '{file}.began'; sleep {takes} & wait $!; touch '{file}.failed'; \
-         if [ $(wc -l < '{file}.failed') -lt {fails} ]; then echo >> '{file}.failed'; exit 1; fi; echo '{says}'",
-        stops = seconds(script.stops_in),
-        takes = seconds(script.takes),
-        fails = script.fails,
-    )
-}
-
-fn program_of(nature: Nature) -> Vec<String> {
-    if !nature.starts {
-        return vec!["/no/such/program".to_owned()];
-    }
-    let program = if nature.dies > 0 {
-        "import sys; print('no such table'); sys.exit(3)".to_owned()
-    } else if !nature.comes_up {
-        "import time; time.sleep(600)".to_owned()
-    } else if nature.errors == 10_000 {
-        SHOP.replace("200)", "503)")
-    } else {
-        SHOP.to_owned()
-    };
-    ["python3", "-c", &program].map(str::to_owned).to_vec()
-}
-
-/// A function that does what its script says.
-struct Acted {
-    script: Script,
-    file: PathBuf,
-}
-
-#[async_trait]
-impl Function for Acted {
-    async fn call(&self, context: Context, _: Vec<Value>) -> Result<Value, StepError> {
-        add_line(&self.file.with_extension("began"));
-        tokio::select! {
-            () = tokio::time::sleep(self.script.takes.into()) => {}
-            () = context.stopped() => {
-                tokio::time::sleep(self.script.stops_in.into()).await;
-                return Ok(self.script.value.clone());
-            }
-        }
-        let failed = self.file.with_extension("failed");
-        if lines(&failed) < usize::try_from(self.script.fails).unwrap() {
-            add_line(&failed);
-            return Err(StepError::new(Cause::Exception, "fails by its script"));
-        }
-        Ok(self.script.value.clone())
-    }
-}
-
-fn add_line(file: &Path) {
-    use std::io::Write;
-    std::fs::File::options().create(true).append(true).open(file).unwrap().write_all(b"\n").unwrap();
-}
-
-fn lines(file: &Path) -> usize {
-    std::fs::read(file).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
-}
-
-fn functions(site: &Site, chapter: &Chapter) -> Functions {
-    let mut functions = Functions::new();
-    for step in &chapter.pipeline.steps {
-        if let ActionSpec::Function { function } = &step.action {
-            let script = chapter.scripts.get(&step.name).cloned().unwrap_or_default();
-            let file = site.file(&format!("{}.{}.function", chapter.key, step.name));
-            functions.insert(function, Arc::new(Acted { script, file }));
-        }
-    }
-    functions
-}
-
-/// How often each step of a run was begun.
-fn begun(site: &Site, chapter: &Chapter) -> BTreeMap<String, usize> {
-    let key = &chapter.key;
-    let count = |step: &str| lines(&site.file(&format!("{key}.{step}.began")));
-    let all = chapter.pipeline.steps.iter().filter(|step| step.timeout.is_none() && step.deadline.is_none());
-    let steps = all.map(|step| (format!("{key}/{}", step.name), count(&step.name)));
-    steps.filter(|(_, begun)| *begun > 0).collect()
-}
 
 /// Tells a story.
 pub(crate) async fn tell(site: &Site, play: &Play) -> Ending {
     let mut ending = Ending::default();
     let mut engine = Some(site.open().await);
     let mut other_program = None;
-    for (i, chapter) in play.story.chapters.iter().enumerate() {
-        let is_last = i + 1 == play.story.chapters.len();
-        for cue in play.kills.iter().filter(|_| is_last) {
+    let mut clients = JoinSet::new();
+    for (i, (chapter, cues)) in play.story.chapters.iter().zip(&play.cues).enumerate() {
+        for cue in &cues.kills {
             if let Some(engine) = engine.take() {
                 engine.close().await.unwrap();
             }
-            kill_at(site, chapter, cue).await;
+            kill_at(site, chapter, cues, cue).await;
         }
         if engine.is_none() {
             engine = Some(site.open().await);
         }
-        if is_last && play.taken {
+        if i + 1 == play.story.chapters.len() && play.taken {
             other_program = Some(std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap());
         }
-        let losses = if is_last { play.losses.as_slice() } else { &[] };
-        let told = tell_chapter(site, engine.as_ref().unwrap(), chapter, &play.cues[i], losses).await;
+        if is_judged(&chapter.pipeline) && clients.is_empty() {
+            clients = clients_of(site);
+        }
+        let told = tell_chapter(site, engine.as_ref().unwrap(), chapter, cues).await;
         ending.told.extend(told.told);
         ending.status.extend(told.status);
         ending.begun.extend(told.begun);
+        ending.windows = told.windows;
     }
+    clients.shutdown().await;
     let engine = engine.unwrap();
     services(site, &engine, play, &mut ending).await;
     engine.close().await.unwrap();
@@ -173,41 +59,64 @@ pub(crate) async fn tell(site: &Site, play: &Play) -> Ending {
     ending
 }
 
+fn is_judged(pipeline: &PipelineSpec) -> bool {
+    let judged = |action: &ActionSpec| matches!(action, ActionSpec::Rollout { rollout, .. } if rollout.judge.is_some());
+    pipeline.steps.iter().any(|step| judged(&step.action))
+}
+
+/// Clients without end, a few at a time.
+fn clients_of(site: &Site) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for _ in 0..4 {
+        let site = Site::at(site.path(), site.port);
+        clients.spawn(async move {
+            loop {
+                // One that hangs is left.
+                let _ = tokio::time::timeout(LONG, site.get()).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    clients
+}
+
 /// Tells a chapter.
-pub(crate) async fn tell_chapter(
-    site: &Site,
-    engine: &Engine,
-    chapter: &Chapter,
-    cues: &[Cue],
-    losses: &[Cue],
-) -> Ending {
-    let run = engine.run_spec(chapter.pipeline.clone(), functions(site, chapter)).key(&chapter.key);
+pub(crate) async fn tell_chapter(site: &Site, engine: &Engine, chapter: &Chapter, cues: &Cues) -> Ending {
+    let run = engine.run_spec(chapter.pipeline.clone(), functions(site, chapter, cues)).key(&chapter.key);
     let run = run.start().await.unwrap();
-    let told = tokio::time::timeout(2 * LONG, follow(site, &run, chapter, cues, losses)).await;
-    let told = told.unwrap_or_else(|_| panic!("{} does not end", chapter.key));
+    let told = tokio::time::timeout(2 * LONG, follow(site, &run, chapter, cues)).await;
+    let (told, windows) = told.unwrap_or_else(|_| panic!("{} does not end", chapter.key));
     let status = match run.outcome().await.unwrap().status {
         Status::Succeeded => "succeeded",
         Status::Failed => "failed",
         Status::Cancelled => "cancelled",
         Status::Asking => "asking",
     };
-    Ending { told: vec![settled(told)], status: vec![status], begun: begun(site, chapter), ..Ending::default() }
+    Ending {
+        told: vec![settled(told)],
+        status: vec![status],
+        begun: begun(site, chapter),
+        windows,
+        ..Ending::default()
+    }
 }
 
 /// All that a run tells, while the cues bring what they bring.
-async fn follow(site: &Site, run: &Run, chapter: &Chapter, cues: &[Cue], losses: &[Cue]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
+async fn follow(site: &Site, run: &Run, chapter: &Chapter, cues: &Cues) -> (Vec<String>, Vec<Judged>) {
+    let (mut all, mut windows): (Vec<String>, Vec<Judged>) = Default::default();
     let mut events = run.events();
     let inbox = Reader::open(&site.journal()).unwrap();
-    let mut to_say = chapter.said.iter().zip(cues).peekable();
-    let mut to_lose = losses.iter().peekable();
+    let mut to_say = chapter.said.iter().zip(&cues.said).peekable();
+    let mut to_lose = cues.losses.iter().peekable();
     let mut answered = 0;
     loop {
         let batch = events.next_batch(1).await;
         let Some(event) = batch.first() else {
             // It has ended, or it asks.
             let asks: Vec<&String> = all.iter().filter(|line| line.starts_with("step_asks ")).collect();
-            let Some((answer, line)) = chapter.person.answers.as_ref().zip(asks.get(answered)) else { return all };
+            let Some((answer, line)) = chapter.person.answers.as_ref().zip(asks.get(answered)) else {
+                return (all, windows);
+            };
             answered += 1;
             let step = line.split(' ').nth(1).unwrap().to_owned();
             let resolve = Command::Resolve { step, answer: answer.clone(), by: "ann".to_owned() };
@@ -221,6 +130,7 @@ async fn follow(site: &Site, run: &Run, chapter: &Chapter, cues: &[Cue], losses:
             continue;
         };
         all.extend(told(event));
+        windows.extend(Judged::of(event));
         let came = |cue: &String| is_told(&all, cue);
         while let Some((said, _)) = to_say.next_if(|(_, cue)| came(cue)) {
             begins(site, &chapter.key, &all).await;
@@ -247,10 +157,10 @@ async fn begins(site: &Site, key: &str, all: &[String]) {
 }
 
 /// Drives a run in a second process, which is killed after the cue.
-async fn kill_at(site: &Site, chapter: &Chapter, cue: &str) {
+async fn kill_at(site: &Site, chapter: &Chapter, cues: &Cues, cue: &str) {
     let script = |(step, s): (&String, &Script)| (step.clone(), json!([s.takes.0, s.fails, s.value, s.stops_in.0]));
     let scripts: serde_json::Map<String, Value> = chapter.scripts.iter().map(script).collect();
-    let work = json!({ "key": chapter.key, "pipeline": chapter.pipeline, "scripts": scripts });
+    let work = json!({ "key": chapter.key, "pipeline": chapter.pipeline, "scripts": scripts, "kills": cues.kills });
     std::fs::write(site.file("work"), work.to_string()).unwrap();
     let mut driver = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "real::drives_in_a_process_of_its_own"])
@@ -296,9 +206,11 @@ async fn drives_in_a_process_of_its_own() {
             .scripts
             .insert(step.clone(), Script { takes, fails, value: s[2].clone(), stops_in, ..Script::default() });
     }
+    let kills = serde_json::from_value(work["kills"].clone()).unwrap();
+    let cues = Cues { kills, ..Cues::default() };
     let engine = site.open().await;
     // Killed before it ends.
-    let _ = engine.run_spec(chapter.pipeline.clone(), functions(&site, &chapter)).key(&chapter.key).await;
+    let _ = engine.run_spec(chapter.pipeline.clone(), functions(&site, &chapter, &cues)).key(&chapter.key).await;
 }
 
 /// How each service stands, once what leaves has left.

@@ -12,7 +12,7 @@ use tidegate::time::Span;
 use crate::play::{Ending, Play};
 use crate::stories::{pipeline, rollout};
 
-fn spec(strategy: StrategySpec) -> RolloutSpec {
+pub(crate) fn spec(strategy: StrategySpec) -> RolloutSpec {
     let mut spec = rollout(strategy);
     spec.serve.replicas = 2;
     (spec.serve.drain, spec.serve.grace) = (Some("1s".into()), Some("2s".into()));
@@ -20,7 +20,7 @@ fn spec(strategy: StrategySpec) -> RolloutSpec {
     spec
 }
 
-fn canary(bake: &str) -> RolloutSpec {
+pub(crate) fn canary(bake: &str) -> RolloutSpec {
     spec(StrategySpec::Canary { steps: vec![50.0], bake: bake.into() })
 }
 
@@ -36,18 +36,18 @@ fn ship(version: &str, rollout: RolloutSpec) -> PipelineSpec {
 }
 
 /// A service that stands by `v1`, and a release of `v2`.
-fn over_v1(rollout: RolloutSpec) -> Play {
+pub(crate) fn over_v1(rollout: RolloutSpec) -> Play {
     let mut play = Play::new(ship("v1", blue_green()));
     play.story.chapters[0].key = "v1".to_owned();
     play.then("v2", ship("v2", rollout))
 }
 
-fn of_v2(mut play: Play, nature: Nature) -> Play {
+pub(crate) fn of_v2(mut play: Play, nature: Nature) -> Play {
     play.story = play.story.nature("v2", nature);
     play
 }
 
-fn stable(end: &Ending) -> Option<&str> {
+pub(crate) fn stable(end: &Ending) -> Option<&str> {
     end.services["shop"].0.as_deref()
 }
 
@@ -75,7 +75,7 @@ async fn a_version_that_ends_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_never_ready() {
-    let impatient = RolloutSpec { progress_deadline: Some("4s".into()), ..canary("60s") };
+    let impatient = RolloutSpec { progress_deadline: Some("8s".into()), ..canary("60s") };
     let end = of_v2(over_v1(impatient), Nature::NEVER_READY).same().await;
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
 }
@@ -140,14 +140,14 @@ async fn a_revert_while_the_old_version_is_kept_and_one_afterwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_is_killed_while_a_canary_bakes() {
-    let play = over_v1(canary("3s")).kill("move_began*pause");
+    let play = over_v1(canary("8s")).kill("move_began*pause");
     let end = play.same().await;
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_supervisor_that_is_lost_while_a_canary_bakes() {
-    let play = over_v1(canary("3s"));
+    let play = over_v1(canary("8s"));
     let end = play.lose("move_began*pause").same().await;
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 const OWN: [&str; 8] = ["seq", "at", "run", "epoch", "token", "seed", "next_attempt_at", "biased"];
 /// What depends on how often somebody looked, and on who was drawn.
 const PASSING: [&str; 4] = ["seen", "window_judged", "window_left_out", "settled"];
-/// Reasons with counts of requests in them.
-const COUNTED: [&str; 3] = ["harm", "blackout", "inconclusive"];
+/// What sentences say that count requests.
+const COUNTED: [&str; 2] = ["readings running", "passed the bound of"];
 
 /// A durable event as it must be told in either world; `None` for what may come or not.
 pub(crate) fn told(event: &str) -> Option<String> {
@@ -24,16 +24,6 @@ pub(crate) fn told(event: &str) -> Option<String> {
         }
         if kind == "verdict" {
             inner.retain(|field, _| ["kind", "verdict"].contains(&field.as_str()));
-        }
-        let counted = inner.get("cause").and_then(Value::as_str).is_some_and(|cause| COUNTED.contains(&cause));
-        if counted {
-            inner.insert("reason".to_owned(), without_numbers(inner["reason"].as_str().unwrap()).into());
-        }
-        if kind == "finished" {
-            let reason = inner["reason"].as_str().unwrap();
-            if reason.contains("readings running") || reason.contains("condemned") {
-                inner.insert("reason".to_owned(), without_numbers(reason).into());
-            }
         }
     }
     forget(&mut event);
@@ -74,6 +64,7 @@ fn forget(value: &mut Value) {
             fields.values_mut().for_each(forget);
         }
         Value::Array(items) => items.iter_mut().for_each(forget),
+        Value::String(text) if COUNTED.iter().any(|says| text.contains(says)) => *text = without_numbers(text),
         Value::String(text) => *text = without_chance(text),
         _ => {}
     }
@@ -99,15 +90,6 @@ fn without_chance(text: &str) -> String {
 
 /// A sentence with N for each number that does not belong to a name.
 fn without_numbers(text: &str) -> String {
-    let mut told = String::new();
-    let mut before = ' ';
-    for c in text.chars() {
-        if !c.is_ascii_digit() || before.is_ascii_alphabetic() && before != 'N' {
-            told.push(c);
-        } else if before != 'N' {
-            told.push('N');
-        }
-        before = if c.is_ascii_digit() && !before.is_ascii_alphabetic() { 'N' } else { c };
-    }
-    told
+    let number = |word: &str| word.trim_start_matches('(').starts_with(|c: char| c.is_ascii_digit());
+    text.split(' ').map(|word| if number(word) { "N" } else { word }).collect::<Vec<_>>().join(" ")
 }

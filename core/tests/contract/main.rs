@@ -2,6 +2,7 @@
 //! the same number of executions. What differs is a fault of one of the two.
 
 mod acted;
+mod checks;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../../../tests/schedules/src/random.rs"]

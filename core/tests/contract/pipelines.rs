@@ -151,6 +151,8 @@ async fn what_does_not_heed_its_stop_ends_after_its_grace() {
         *grace = Some("200ms".into());
     }
     deaf.timeout = Some("400ms".into());
+    // Were it waited for, its second attempt would come too late.
+    (deaf.retry, deaf.deadline) = (retry(2), Some("2m".into()));
     let all = play(vec![deaf]).script("deaf", Script { stops_in: Span::seconds(300), ..endless() });
     assert_eq!(all.same().await.status, ["failed"]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate::Command;
 use tidegate::pipeline::{PipelineSpec, RunStatus};
-use tidegate::simulate::{Appended, Change, Chapter, Done, End, Fault, Moment, Script, Story, Turn};
+use tidegate::simulate::{Appended, Change, Chapter, Done, End, Fault, Moment, Nature, Script, Story, Turn};
 use tidegate::time::{Span, Time};
 
 use crate::acted;
@@ -30,6 +30,8 @@ pub(crate) struct Cues {
     pub(crate) kills: Vec<Cue>,
     /// When the supervisor is.
     pub(crate) losses: Vec<Cue>,
+    /// When all instances of a version are.
+    pub(crate) deaths: Vec<(Cue, String)>,
 }
 
 /// A story, and its cues.
@@ -112,6 +114,23 @@ impl Play {
 
     /// Loses the supervisor in the last chapter, a second after the cue.
     pub(crate) fn lose(mut self, cue: &str) -> Play {
+        let when = self.second_after(cue);
+        self.chapter().losses.push(when);
+        self.cues.last_mut().unwrap().losses.push(cue.to_owned());
+        self
+    }
+
+    /// Ends all instances of a version in the last chapter, a second after the cue. They can be started again.
+    pub(crate) fn end_instances(mut self, version: &str, cue: &str) -> Play {
+        let when = Moment::After(self.second_after(cue));
+        let change = Change::Nature { version: version.to_owned(), nature: Nature { dies: 1, ..Nature::GOOD } };
+        self.chapter().turns.push(Turn { when, change, lasts: Some(Span::seconds(2)) });
+        self.cues.last_mut().unwrap().deaths.push((cue.to_owned(), version.to_owned()));
+        self
+    }
+
+    /// A second after the last chapter has come to the cue, counted from its beginning.
+    fn second_after(&mut self, cue: &str) -> Span {
         let end = self.story.tell().unwrap();
         let events = String::from_utf8(end.events).unwrap();
         let stream = format!("run/{} ", self.chapter().key);
@@ -121,9 +140,7 @@ impl Play {
         });
         let lines: Vec<(Time, String)> = lines.collect();
         let came = lines.iter().find(|(_, line)| is_cue(line, cue)).expect("the cue comes").0;
-        self.chapter().losses.push(Span(came.since(lines[0].0).0 + 1_000));
-        self.cues.last_mut().unwrap().losses.push(cue.to_owned());
-        self
+        Span(came.since(lines[0].0).0 + 1_000)
     }
 
     /// Gives the service's address to another program before the last chapter.

@@ -108,6 +108,7 @@ async fn follow(site: &Site, run: &Run, chapter: &Chapter, cues: &Cues) -> (Vec<
     let inbox = Reader::open(&site.journal()).unwrap();
     let mut to_say = chapter.said.iter().zip(&cues.said).peekable();
     let mut to_lose = cues.losses.iter().peekable();
+    let mut to_end = cues.deaths.iter().peekable();
     let mut answered = 0;
     loop {
         let batch = events.next_batch(1).await;
@@ -137,10 +138,18 @@ async fn follow(site: &Site, run: &Run, chapter: &Chapter, cues: &Cues) -> (Vec<
             inbox.command(run.id(), &said.command).unwrap();
         }
         while to_lose.next_if(|cue| came(cue)).is_some() {
-            let pid = site.supervisor().await.expect("a supervisor");
-            kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+            kill(site.supervisor().await.expect("a supervisor"));
+        }
+        while let Some((_, version)) = to_end.next_if(|(cue, _)| came(cue)) {
+            let client = Client::connect(&site.supervisor_folder()).await.unwrap();
+            let instances = client.stats("shop").await.unwrap().instances;
+            instances.iter().filter(|one| one.version == *version).filter_map(|one| one.pid).for_each(kill);
         }
     }
+}
+
+fn kill(pid: u32) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Whether the cue has come.
@@ -221,7 +230,7 @@ async fn services(site: &Site, engine: &Engine, play: &Play, ending: &mut Ending
         _ => None,
     });
     for name in names {
-        let known = engine.service(&name).await.unwrap().unwrap();
+        let Some(known) = engine.service(&name).await.unwrap() else { continue };
         let mut running = BTreeMap::new();
         until("what leaves has left", async || {
             let Ok(client) = Client::connect(&site.supervisor_folder()).await else { return known.sizes.is_empty() };

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use tidegate::Command;
 use tidegate::Release;
 use tidegate::pipeline::{ActionSpec, PipelineSpec, StepSpec};
 use tidegate::rollout::{PromoteSpec, RevertSpec, RolloutSpec, StrategySpec};
-use tidegate::simulate::Nature;
+use tidegate::simulate::{Nature, Script};
 use tidegate::time::Span;
 
+use crate::common::SHOP;
 use crate::play::{Ending, Play};
-use crate::stories::{pipeline, rollout};
+use crate::stories::{function, pipeline, rollout};
 
 pub(crate) fn spec(strategy: StrategySpec) -> RolloutSpec {
     let mut spec = rollout(strategy);
@@ -150,4 +152,29 @@ async fn a_supervisor_that_is_lost_while_a_canary_bakes() {
     let play = over_v1(canary("8s"));
     let end = play.lose("move_began*pause").same().await;
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
+}
+
+/// The new one is not to blame.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_version_that_ends_while_a_canary_bakes() {
+    let end = over_v1(canary("8s")).end_instances("v1", "move_began*pause").same().await;
+    assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
+    assert!(end.told[1].iter().any(|line| line.contains("v1 has 0 ready of the 1 that it needs")), "{:#?}", end.told);
+}
+
+/// A release that an earlier step returns: one that is none fails the rollout's step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_a_step_returns() {
+    let mut steps = ship("v1", blue_green()).steps;
+    if let ActionSpec::Rollout { release, .. } = &mut steps[0].action {
+        *release = None;
+    }
+    steps[0].inputs = vec!["package".to_owned()];
+    steps.insert(0, function("package", &[]));
+    let good = json!({ "version": "v1", "command": ["python3", "-c", SHOP], "env": { "VERSION": "v1" }, "dir": "/" });
+    for (value, status) in [(good, "succeeded"), (json!({ "command": [] }), "failed"), (json!(null), "failed")] {
+        let play = Play::new(pipeline("release", steps.clone()));
+        let end = play.script("package", Script { value, ..Script::default() }).same().await;
+        assert_eq!(end.status[0], status);
+    }
 }

@@ -255,6 +255,8 @@ async fn a_question_is_answered() {
     assert!(wrong.contains("only what is done has returned something"), "{wrong}");
     let wrong = complaint(&site, 2, &["resolve", "k", "pay", "done", "--value", "{"]).await;
     assert!(wrong.contains("--value") && wrong.contains("expected JSON"), "{wrong}");
+    let wrong = complaint(&site, 2, &["resolve", "k", "pay", "done", "--value", "[18446744073709551616]"]).await;
+    assert!(wrong.contains("--value") && wrong.contains("2^53"), "{wrong}");
     let said = answer(&site, 0, &["resolve", "k", "pay", "fail"]).await;
     assert!(said.contains("pay: resolved by ann"), "{said}");
     let outcome = engine.run(&pipeline).key("k").await.unwrap();

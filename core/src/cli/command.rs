@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::engine::{Command, StepAnswer};
 use crate::error::{Error, Fault, Kind, Result};
 use crate::journal::{Reader, RunEntry};
+use crate::pipeline::lossy_integer;
 use crate::report::Narrator;
 
 use super::args::{AnswerName, Says};
@@ -46,16 +47,17 @@ pub(super) fn cancel(says: Says) -> Command {
 }
 
 pub(super) fn resolve(step: String, answer: AnswerName, value: Option<&str>, by: Option<String>) -> Result<Command> {
+    let wrong = |message: String| Error::invalid("--value", vec![Fault::new("", message)]);
     let value = value
-        .map(|text| {
-            serde_json::from_str::<Value>(text)
-                .map_err(|error| Error::invalid("--value", vec![Fault::new("", format!("expected JSON: {error}"))]))
+        .map(|text| match lossy_integer(text) {
+            None => serde_json::from_str::<Value>(text).map_err(|error| wrong(format!("expected JSON: {error}"))),
+            Some(_) => Err(wrong("an integer is beyond 2^53 − 1: write it as a string".to_owned())),
         })
         .transpose()?;
     let answer = match (answer, value) {
         (AnswerName::Done, value) => StepAnswer::Done { value: value.unwrap_or_default() },
         (_, Some(_)) => {
-            return Err(Error::invalid("--value", vec![Fault::new("", "only what is done has returned something")]));
+            return Err(wrong("only what is done has returned something".to_owned()));
         }
         (AnswerName::RunAgain, None) => StepAnswer::RunAgain,
         (AnswerName::Fail, None) => StepAnswer::Fail,

@@ -19,4 +19,5 @@ pub use machine::{
     StepError, StepResult, StopWhy, params_hash,
 };
 pub use spec::{ActionSpec, EnvValue, Guarantee, Jitter, NeedSpec, Output, PipelineSpec, RetrySpec, StepSpec, When};
+pub(crate) use value::lossy_integer;
 pub use value::{MAX_VALUE_BYTES, check_value};

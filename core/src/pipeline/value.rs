@@ -31,6 +31,41 @@ pub fn check_value(value: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Where a JSON text has an integer beyond 64 bits: the line and the column. Readers make a float of such a one, which
+/// [`check_value`] can't tell from one that was meant, and digits are lost.
+pub(crate) fn lossy_integer(text: &str) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let from = at;
+        at += 1;
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.get(at)
+                    && *byte != b'"'
+                {
+                    at += if *byte == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let token = bytes.get(from..).unwrap_or_default();
+                let number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+                at = from + token.iter().take_while(|byte| number(byte)).count();
+                let token = text.get(from..at).unwrap_or_default();
+                let float = token.contains(['.', 'e', 'E']);
+                if !float && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
+                    let before = text.get(..from).unwrap_or_default();
+                    let line = before.rsplit('\n').next().unwrap_or_default();
+                    return Some((before.matches('\n').count() + 1, line.len() + 1));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 fn walk(value: &Value, path: &mut String, depth: usize) -> Result<()> {
     let refuse = |what: String, path: &str| Error::new(Kind::Failed, what).with("at", path.to_owned());
     if depth > MAX_DEPTH {
@@ -100,6 +135,25 @@ mod tests {
         assert_eq!(error.context(), [("at", "/a/1/b~1c".to_owned())]);
         assert!(check_value(&json!(i64::MIN)).is_err());
         assert!(check_value(&json!("x".repeat(MAX_VALUE_BYTES - 1))).is_err());
+    }
+
+    #[test]
+    fn finds_integers_that_would_lose_digits() {
+        for text in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e400",
+            "-0",
+            "0.123456789012345678901",
+            "1E+30",
+            r#"{"123456789012345678901": "\"123456789012345678901"}"#,
+            r#"["\\", 1]"#,
+        ] {
+            assert_eq!(lossy_integer(text), None, "{text}");
+        }
+        assert_eq!(lossy_integer("18446744073709551616"), Some((1, 1)));
+        assert_eq!(lossy_integer("{\"a\": [1,\n  -9223372036854775809]}"), Some((2, 3)));
+        assert_eq!(lossy_integer(r#"["\\", "\"", 123456789012345678901]"#), Some((1, 14)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::counted;
 use crate::pipeline::machine::{Cause, StepError};
 use crate::pipeline::spec::Output;
-use crate::pipeline::value::MAX_VALUE_BYTES;
+use crate::pipeline::value::{MAX_VALUE_BYTES, lossy_integer};
 use crate::process::{Line, Stream};
 use crate::secret::{MaskedStream, Masker};
 
@@ -174,10 +174,76 @@ impl<'a> Capture<'a> {
                 }
             },
         };
+        if self.output != Output::Text
+            && let Some((line, column)) = lossy_integer(text)
+        {
+            return bad(format!(
+                "its output has an integer beyond 2^53 − 1: line {line}, column {column}; write it as a string"
+            ));
+        }
         // Values are recorded, and what is recorded can't be forgotten. Masked, it would be another value.
         if self.masker.mask(text) != text || self.masker.mask_json(&value) != value {
             return bad(format!("its output {VALUE_HOLDS_SECRET}"));
         }
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let near = [
+            "{\"a\":",
+            "1}",
+            "[0.1,",
+            "2]",
+            "1e999",
+            "18446744073709551616",
+            "\"hunter22\"",
+            " ",
+            "",
+            "null",
+            "\u{1b}[1m",
+        ];
+        prop_oneof![
+            4 => proptest::sample::select(near.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>().prop_filter("no line end", |byte| *byte != b'\n'), 0..12),
+        ]
+    }
+
+    proptest! {
+        /// A value is what was written, or there is none; no line or value shows a secret.
+        #[test]
+        fn a_value_is_what_was_written(lines in prop::collection::vec(line(), 0..6)) {
+            let secret = Secret::new("hunter22").unwrap();
+            let masker = Masker::new([&secret]).unwrap();
+            for output in [Output::None, Output::Text, Output::Json, Output::LastLineJson] {
+                let mut capture = Capture::new(&masker, output);
+                let each = |bytes: &Vec<u8>| Line { stream: Stream::Out, bytes: bytes.clone(), cut: 0 };
+                let mut shown: Vec<String> =
+                    lines.iter().flat_map(|bytes| capture.push(&each(bytes))).map(|(_, line)| line).collect();
+                shown.extend(capture.finish().into_iter().map(|(_, line)| line));
+                prop_assert!(!shown.concat().contains("hunter22"));
+                let whole = match output {
+                    Output::LastLineJson => {
+                        let last = lines.iter().rev().find(|line| !line.iter().all(u8::is_ascii_whitespace));
+                        last.cloned().unwrap_or_default()
+                    }
+                    _ => lines.join(&b'\n'),
+                };
+                let text = String::from_utf8(whole).ok().filter(|text| !text.contains("hunter22"));
+                let expected = match output {
+                    Output::None => Some(Value::Null),
+                    Output::Text => text.map(Value::String),
+                    _ => text.filter(|text| !text.contains("18446744073709551616")).and_then(|text| serde_json::from_str(&text).ok()),
+                };
+                prop_assert_eq!(capture.value().ok(), expected);
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Addresses of what is probed, as users write them.
 
+use std::net::Ipv6Addr;
+
 use hyper::Uri;
 
 /// Where an HTTP probe goes.
@@ -33,17 +35,19 @@ impl HttpTarget {
         if host.is_empty() {
             return Err(format!("the URL has no host: {url:?}"));
         }
+        let bare = unbracketed(host).ok_or_else(|| format!("expected an IPv6 address in the brackets: {url:?}"))?;
+        // All that comes after the host: in "host:", "host:99999" and "[::1]name:80" it is no port.
+        let after = authority.as_str().strip_prefix(host).unwrap_or_default();
         let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            // "host:" and "host:99999" have text after the host, and no port.
-            None if authority.as_str().len() > host.len() => return Err(format!("the port is not a number: {url:?}")),
-            None => 80,
+            Some(port) if after.strip_prefix(':') == Some(port.as_str()) => port.as_u16(),
+            None if after.is_empty() => 80,
+            _ => return Err(format!("the port is not a number: {url:?}")),
         };
         if port == 0 {
             return Err(format!("port 0 can't be connected to: {url:?}"));
         }
         Ok(HttpTarget {
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            host: bare.to_owned(),
             port,
             authority: authority.as_str().to_owned(),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
@@ -55,18 +59,24 @@ impl HttpTarget {
 pub fn split_address(address: &str) -> Result<(String, u16), String> {
     let expected = || format!("expected host:port, such as \"127.0.0.1:5432\" or \"[::1]:5432\": {address:?}");
     let (host, port) = address.rsplit_once(':').ok_or_else(expected)?;
-    let host = match host.strip_prefix('[') {
-        Some(host) => host.strip_suffix(']').ok_or_else(expected)?,
-        // More than one colon without brackets: an IPv6 address whose end would be taken for a port.
-        None if host.contains(':') => return Err(expected()),
-        None => host,
-    };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+    // More than one colon without brackets: an IPv6 address whose end would be taken for a port.
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(expected());
+    }
+    let host = unbracketed(host).ok_or_else(expected)?;
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || "/[]".contains(c)) {
         return Err(expected());
     }
     let digits = port.bytes().all(|b| b.is_ascii_digit());
     let port = port.parse().ok().filter(|port| digits && *port > 0).ok_or_else(expected)?;
     Ok((host.to_owned(), port))
+}
+
+/// A host without its brackets, in which there can only be an IPv6 address, with the name of an interface or without.
+fn unbracketed(host: &str) -> Option<&str> {
+    let Some(inner) = host.strip_prefix('[') else { return Some(host) };
+    let inner = inner.strip_suffix(']')?;
+    inner.split('%').next()?.parse::<Ipv6Addr>().ok().map(|_| inner)
 }
 
 #[cfg(test)]
@@ -90,6 +100,9 @@ mod tests {
             ("http://example.test:99999/", "port"),
             ("http://", "URL"),
             ("http://a b/", "URL"),
+            ("http://[]:80/", "IPv6 address"),
+            ("http://[name]/", "IPv6 address"),
+            ("http://[::1]name:80/", "port"),
             ("", "URL"),
         ] {
             let message = HttpTarget::parse(url).unwrap_err();
@@ -103,7 +116,22 @@ mod tests {
         assert_eq!(split_address("127.0.0.1:80").unwrap(), ("127.0.0.1".to_owned(), 80));
         assert_eq!(split_address("[::1]:80").unwrap(), ("::1".to_owned(), 80));
         assert_eq!(split_address("db.internal:5432").unwrap(), ("db.internal".to_owned(), 5432));
-        for address in ["", "host", "host:", ":80", "host:0", "host:+1", "host:65536", "::1:80", "[::1:80", "a b:1"] {
+        for address in [
+            "",
+            "host",
+            "host:",
+            ":80",
+            "host:0",
+            "host:+1",
+            "host:65536",
+            "::1:80",
+            "[::1:80",
+            "a b:1",
+            "[]:80",
+            "[name]:80",
+            "[127.0.0.1]:80",
+            "name]:80",
+        ] {
             assert!(split_address(address).is_err(), "{address:?}");
         }
     }

@@ -52,7 +52,9 @@ impl std::str::FromStr for Time {
         let (era, yoe) = (year.div_euclid(400), year.rem_euclid(400));
         let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
         let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
-        Ok(Time((((days * 24 + h) * 60 + m) * 60 + s) * 1_000 + ms))
+        let time = Time((((days * 24 + h) * 60 + m) * 60 + s) * 1_000 + ms);
+        // Of a day that its month does not have something else would come back.
+        if time.to_string() == text { Ok(time) } else { Err(fault()) }
     }
 }
 
@@ -354,9 +356,15 @@ mod tests {
         for time in [0, 951_782_400_123, 1_795_557_600_000, -1] {
             assert_eq!(Time(time).to_string().parse::<Time>().unwrap(), Time(time));
         }
-        for text in
-            ["", "2026-01-31", "2026-13-31T12:00:00.000Z", "2026-01-31T12:00:00.000+", "2026-01-31T12:0x:00.000Z"]
-        {
+        for text in [
+            "",
+            "2026-01-31",
+            "2026-13-31T12:00:00.000Z",
+            "2026-01-31T12:00:00.000+",
+            "2026-01-31T12:0x:00.000Z",
+            "2026-02-29T12:00:00.000Z",
+            "2026-04-31T12:00:00.000Z",
+        ] {
             assert!(text.parse::<Time>().is_err(), "{text}");
         }
     }

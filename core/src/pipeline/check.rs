@@ -206,7 +206,8 @@ fn check_needs(spec: &PipelineSpec, graph: &Graph, faults: &mut Vec<Fault>) {
         let inputs = step.inputs.iter().enumerate().map(|(j, name)| (format!("/steps/{i}/inputs/{j}"), name));
         for (pointer, name) in after.chain(inputs) {
             match graph.index(name) {
-                None if faults.len() < MAX_FAULTS => {
+                // What is too long to be a name is like none, and takes long to compare.
+                None if faults.len() < MAX_FAULTS && name.len() <= MAX_NAME_BYTES => {
                     let near =
                         nearest(name, graph.names()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
                     faults.push(Fault::new(pointer, format!("there is no step {name:?}{near}")));

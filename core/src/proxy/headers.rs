@@ -68,6 +68,13 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not for this server"));
     }
+    // Forms that belong to other methods, or to other protocols (RFC 9112, 3.2): what they mean here anybody may guess.
+    let scheme = parts.uri.scheme_str();
+    let alone = scheme.is_none() && parts.uri.authority().is_some();
+    let foreign = scheme.is_some_and(|scheme| scheme != "http" && scheme != "https");
+    if alone || foreign || (parts.uri.path() == "*" && parts.method != Method::OPTIONS) {
+        return Err(Refusal(StatusCode::BAD_REQUEST, "the request target is none for this method"));
+    }
     match single(&parts.headers, &HOST) {
         Err(()) => return Err(Refusal(StatusCode::BAD_REQUEST, "more than one Host header")),
         Ok(None) if parts.version == Version::HTTP_11 => {
@@ -333,6 +340,22 @@ mod tests {
         assert_eq!(parts.uri, "/p?q");
         parts.uri = "http://user@shop/".parse().unwrap();
         assert!(check(&parts).is_err());
+    }
+
+    #[test]
+    fn targets_of_other_methods_and_protocols_are_refused() {
+        for (method, target, good) in [
+            (Method::OPTIONS, "*", true),
+            (Method::GET, "*", false),
+            (Method::GET, "shop:80", false),
+            (Method::POST, "shop", false),
+            (Method::GET, "ftp://shop/p", false),
+            (Method::GET, "HTTPS://shop/p", true),
+        ] {
+            let mut parts = parts(&[("host", "shop")]);
+            (parts.uri, parts.method) = (target.parse().unwrap(), method);
+            assert_eq!(check(&parts).is_ok(), good, "{parts:?}");
+        }
     }
 
     #[test]

@@ -147,3 +147,40 @@ pub(super) enum AnswerName {
     /// It has failed.
     Fail,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Nothing that a shell hands over makes it fail otherwise than by saying what is wrong, and what is taken was
+        /// said.
+        #[test]
+        fn any_words_are_taken_or_refused(
+            words in prop::collection::vec(
+                prop_oneof![
+                    8 => proptest::sample::select(vec![
+                        "runs", "show", "logs", "resolve", "promote", "approve", "cancel", "report", "done", "run-again",
+                        "fail", "run", "step", "-n", "--json", "-j", "--journal", "--journal=a", "-f", "--value", "{}", "--by",
+                        "--reason=x", "-l", "--limit", "5", "-1", "--", "--help", "--version", "", "é",
+                    ]).prop_map(str::to_owned),
+                    1 => "\\PC{0,8}",
+                ],
+                0..8,
+            ),
+        ) {
+            let given = std::iter::once("tidegate").chain(words.iter().map(String::as_str));
+            match Asked::try_parse_from(given) {
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+                Ok(asked) => {
+                    if let Verb::Resolve { run, step, value, .. } = asked.verb {
+                        prop_assert!(words.contains(&run.run) && words.contains(&step));
+                        prop_assert!(value.is_none_or(|value| words.iter().any(|word| word.ends_with(&value))));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -142,7 +142,25 @@ pub(super) fn lineage() -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A program chooses its own name, and must not choose what else is read of it.
+        #[test]
+        fn no_name_changes_what_is_read(name in "[ -~()]{0,15}", pid in 1_u32.., parent in any::<u32>(), started in any::<u64>()) {
+            let line = format!("{pid} ({name}) S {parent} 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {started} 1 2 3\n");
+            let entry = parse_stat(&line).unwrap();
+            prop_assert_eq!((entry.pid, entry.state, entry.parent, entry.group, entry.started), (pid, b'S', parent, 8, started));
+            prop_assert_eq!(entry.name, name);
+        }
+
+        #[test]
+        fn reads_anything_without_failing(line in "[0-9() SZé\\n]{0,40}") {
+            let _ = parse_stat(&line);
+        }
+    }
 
     #[test]
     fn reads_names_with_brackets_and_spaces() {

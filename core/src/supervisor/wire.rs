@@ -74,7 +74,82 @@ fn lost(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::protocol::{Answer, Request};
     use super::*;
+
+    /// Something near a message, a piece at a time.
+    fn near() -> impl Strategy<Value = Vec<u8>> {
+        let words = [
+            r#"{"kind":"hello","protocol":1,"epoch":7}"#,
+            r#"{"kind":"observe","service":"s","after_window":1,"#,
+            r#""after_reading":2}"#,
+            r#"{"kind":"list"}"#,
+            r#"{"kind":"refused","refusal":{"error":"busy","#,
+            r#""message":"m","help":null,"retryable":true}}"#,
+            "\n",
+            "{",
+            "}",
+            "[",
+            "\"",
+            "null",
+            "\0",
+            "9e99",
+            ",",
+        ];
+        let piece = prop_oneof![
+            8 => proptest::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..8),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+        /// Lines that are messages are read one by one; the first other one ends it with an error, and nothing is read
+        /// past the limit.
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes in near(), limit in 1_usize..100) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let read = |requests: bool| runtime.block_on(async {
+                let (mut peer, far) = UnixStream::pair().unwrap();
+                peer.write_all(&bytes).await.unwrap();
+                drop(peer);
+                let mut wire = Wire::new(far).unwrap();
+                let mut read = Vec::new();
+                loop {
+                    let one = if requests {
+                        wire.receive::<Request>(limit).await.map(|one| one.map(|one| serde_json::to_value(one).unwrap()))
+                    } else {
+                        wire.receive::<Answer>(limit).await.map(|one| one.map(|one| serde_json::to_value(one).unwrap()))
+                    };
+                    match one {
+                        Ok(Some(one)) => read.push(one),
+                        Ok(None) => return (read, true),
+                        Err(error) => {
+                            assert!(matches!(error.kind(), Kind::Invalid | Kind::Io), "{error}");
+                            return (read, false);
+                        }
+                    }
+                }
+            });
+            let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+            for requests in [true, false] {
+                let (read, whole) = read(requests);
+                let good = lines.iter().take_while(|line| {
+                    let is = |line: &[u8]| match requests {
+                        true => serde_json::from_slice::<Request>(line).is_ok(),
+                        false => serde_json::from_slice::<Answer>(line).is_ok(),
+                    };
+                    line.ends_with(b"\n") && line.len() <= limit + 1 && is(line)
+                });
+                let good = good.count();
+                prop_assert_eq!((read.len(), whole), (good, good == lines.len()));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn refuses_what_is_too_long_or_cut_or_no_json() {

@@ -156,10 +156,41 @@ fn failed(what: &str, path: &Path, e: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn slot(epoch: u64, no: u64) -> Slot {
         Slot { durability: Durability::Relaxed, boot: "b".into(), epoch, no, hash: Digest::of(&no.to_be_bytes()) }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_what_was_written_and_nothing_else(
+            (epoch, no, boot) in (any::<u64>(), any::<u64>(), "[a-z0-9-]{0,64}"),
+            (at, bits) in (0..LENGTH, 1_u8..),
+            other in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let slot = Slot { boot, ..slot(epoch, no) };
+            let mut bytes = slot.encode();
+            prop_assert_eq!(Slot::decode(&bytes), Some((FORMAT, slot)));
+            prop_assert_eq!(Slot::decode(&bytes[..at]), None);
+            bytes[at] ^= bits;
+            prop_assert_eq!(Slot::decode(&bytes), None);
+            prop_assert_eq!(Slot::decode(&other), None);
+        }
+
+        /// Bytes whose sum is right and that are none of ours.
+        #[test]
+        fn whatever_has_a_right_sum_is_read_or_refused(mut bytes in prop::collection::vec(any::<u8>(), SUMMED), ours in any::<bool>()) {
+            if ours {
+                bytes[..MAGIC.len()].copy_from_slice(MAGIC);
+            }
+            let sum = Digest::of(&bytes);
+            bytes.extend_from_slice(sum.as_bytes());
+            let read = Slot::decode(&bytes);
+            prop_assert!(ours || read.is_none());
+        }
     }
 
     #[test]

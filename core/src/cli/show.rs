@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::engine::{EventText, Follow, RunRow, StepOutcome, StepStatus};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Holder, Reader, RunEntry};
+use crate::report::took;
 use crate::rollout::{RolloutState, doing, percent, slowest};
 use crate::time::{Span, Time};
 
@@ -112,15 +113,15 @@ pub(super) fn run(reader: &mut Reader, run: &RunEntry, output: &mut Output<'_>) 
         output.line(&format!("driven by process {pid} on {}", visible(&host)))?;
     }
     output.line("")?;
-    let took = took(&events);
+    let lengths = lengths(&events);
     let names: Vec<&str> = in_order(&follow);
     let rows: Vec<Vec<String>> = names
         .iter()
         .filter_map(|name| {
-            let step = steps.get(*name)?;
-            let attempts = if step.attempts == 0 { String::new() } else { step.attempts.to_string() };
-            let took = took.get(*name).copied().flatten().map(shown).unwrap_or_default();
-            Some(vec![(*name).to_owned(), status(step.status).to_owned(), attempts, took])
+            let step = follow.state().run()?.step(name)?;
+            let attempts = if step.attempt() == 0 { String::new() } else { step.attempt().to_string() };
+            let took = lengths.get(*name).copied().flatten().map(took).unwrap_or_default();
+            Some(vec![(*name).to_owned(), step.phase().word().to_owned(), attempts, took])
         })
         .collect();
     output.table(&["STEP", "STATUS", "ATTEMPTS", "TOOK"], &rows)?;
@@ -177,7 +178,7 @@ pub(super) fn in_order(follow: &Follow) -> Vec<&str> {
 }
 
 /// How long each step took, from its first start to its end; `None` while it goes on.
-fn took(events: &[EventText]) -> BTreeMap<String, Option<Span>> {
+fn lengths(events: &[EventText]) -> BTreeMap<String, Option<Span>> {
     let mut began: BTreeMap<String, Time> = BTreeMap::new();
     let mut all = BTreeMap::new();
     for event in events {
@@ -198,26 +199,8 @@ fn took(events: &[EventText]) -> BTreeMap<String, Option<Span>> {
     all
 }
 
-fn status(status: StepStatus) -> &'static str {
-    match status {
-        StepStatus::Waiting => "waiting",
-        StepStatus::Running => "running",
-        StepStatus::Asking => "asking",
-        StepStatus::Succeeded => "succeeded",
-        StepStatus::Failed => "failed",
-        StepStatus::Skipped => "skipped",
-        StepStatus::Cancelled => "cancelled",
-    }
-}
-
 /// A time without its milliseconds.
 fn seconds(time: Time) -> String {
     let text = time.to_string();
     text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
-}
-
-/// A span as people read it, to a tenth of a second.
-fn shown(span: Span) -> String {
-    let tenths = Span(span.0 / 100 * 100);
-    if span < Span::seconds(60) { format!("{}.{} s", span.0 / 1_000, span.0 % 1_000 / 100) } else { tenths.to_string() }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::error::counted;
 use crate::machine::Machine;
 use crate::pipeline::{CutOff, RunEvent, RunMachine, RunOutcome, RunState, StepResult};
-use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, percent, slowest};
+use crate::report::figures::took;
+use crate::rollout::{Gate, Move, RolloutEvent, RolloutState, doing, ended, percent, slowest};
 use crate::time::{Span, Time};
 
 /// Tells a run line by line: which step runs, how traffic is shared, the evidence against its bound, and in one
@@ -64,19 +65,19 @@ impl Narrator {
             }
             RunEvent::StepStopping { step, why, .. } => format!("{step}: stopping, {why}"),
             RunEvent::StepFinished { step, result, .. } => {
-                let took = self.began.get(step).map(|began| took(at.since(*began))).unwrap_or_default();
+                let after = self.began.get(step).map(|began| after(at.since(*began))).unwrap_or_default();
                 match result {
-                    StepResult::Succeeded { .. } => format!("{step}: succeeded{took}"),
+                    StepResult::Succeeded { .. } => format!("{step}: succeeded{after}"),
                     StepResult::Failed { error } => {
                         let error = error.to_string();
                         let told = self.reasons.get(step).is_some_and(|reason| error.contains(reason.as_str()));
-                        if told { format!("{step}: failed{took}") } else { format!("{step}: failed{took}: {error}") }
+                        if told { format!("{step}: failed{after}") } else { format!("{step}: failed{after}: {error}") }
                     }
-                    StepResult::Cancelled { why } => format!("{step}: cancelled{took}: {why}"),
+                    StepResult::Cancelled { why } => format!("{step}: cancelled{after}: {why}"),
                 }
             }
             RunEvent::StepRetrying { step, next_attempt_at, why, .. } => {
-                format!("{step}: failed: {why}; tried again in {}", round(next_attempt_at.since(at)))
+                format!("{step}: failed: {why}; tried again in {}", took(next_attempt_at.since(at)))
             }
             RunEvent::StepSkipped { step, reason } => format!("{step}: skipped, {reason}"),
             RunEvent::StepCutOff { step, attempt, by } => {
@@ -180,22 +181,11 @@ fn rollout_line(state: &RolloutState, event: &RolloutEvent) -> Option<String> {
         RolloutEvent::Promoted { version: None, .. } => "the first release is taken back".to_owned(),
         RolloutEvent::WorldLost { what } => format!("lost: {what}; it is brought back"),
         RolloutEvent::WorldRestored => "what was lost is back".to_owned(),
-        RolloutEvent::Finished { outcome, reason } => {
-            let outcome = outcome.as_str().replace('_', " ");
-            if reason.contains(&outcome) { reason.clone() } else { format!("{outcome}: {reason}") }
-        }
+        RolloutEvent::Finished { outcome, reason } => ended(*outcome, reason),
         _ => return None,
     })
 }
 
-fn took(span: Span) -> String {
-    if span < Span::millis(100) { String::new() } else { format!(" after {}", round(span)) }
-}
-
-fn round(span: Span) -> String {
-    if span < Span::seconds(100) {
-        format!("{}.{} s", span.0 / 1_000, span.0 % 1_000 / 100)
-    } else {
-        Span::seconds(span.0 / 1_000).to_string()
-    }
+fn after(span: Span) -> String {
+    if span < Span::millis(100) { String::new() } else { format!(" after {}", took(span)) }
 }

@@ -34,6 +34,12 @@ pub fn slowest(window: &WindowLatency, canary: &str, stable: &str) -> Option<Str
     (!sides.is_empty()).then(|| format!("p99 {sides}"))
 }
 
+/// How a rollout ended and why, where the reason does not say both.
+pub(crate) fn ended(outcome: Outcome, reason: &str) -> String {
+    let outcome = outcome.as_str().replace('_', " ");
+    if reason.contains(&outcome) { reason.to_owned() } else { format!("{outcome}: {reason}") }
+}
+
 /// What a move does, as the end of "while …".
 pub fn doing(step: &Move) -> String {
     match step {

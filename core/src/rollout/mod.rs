@@ -9,6 +9,7 @@ mod strategy;
 mod terms;
 
 pub use event::{Cause, Pause, RolloutEvent, Seen, Sight, Start, WindowLatency};
+pub(crate) use explain::ended;
 pub use explain::{doing, latency, percent, slowest};
 pub(crate) use machine::REVERT_ANEW;
 pub use machine::{

@@ -118,6 +118,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// A word for where the step stands. One that waits for its next attempt is `running`.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Phase::Waiting => "waiting",
+            Phase::Running | Phase::BackingOff { .. } => "running",
+            Phase::Asking { .. } => "asking",
+            Phase::Succeeded { .. } => "succeeded",
+            Phase::Failed { .. } => "failed",
+            Phase::Skipped { .. } => "skipped",
+            Phase::Cancelled { .. } => "cancelled",
+        }
+    }
+
     /// How the step ended; `None` if it has not.
     pub fn ended(&self) -> Option<Ended> {
         match self {

@@ -4,7 +4,7 @@ use crate::pipeline::{Phase, Run};
 
 use super::html::{escape, took};
 use super::render::StepLog;
-use super::story::{Story, status};
+use super::story::Story;
 
 /// How many steps are listed at most.
 const MOST: usize = 500;
@@ -26,7 +26,7 @@ pub(super) fn details(story: &Story, run: &Run, logs: &[StepLog]) -> String {
     for i in order {
         let name = run.pipeline().name(i);
         let Some(step) = run.step(name) else { continue };
-        let word = status(step.phase());
+        let word = step.phase().word();
         let open = if matches!(step.phase(), Phase::Failed { .. } | Phase::Asking { .. }) { " open" } else { "" };
         html.push_str(&format!(
             "<details{open}><summary><span class=\"badge {word}\">{word}</span> {}</summary>\n",

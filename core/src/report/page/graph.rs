@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::pipeline::Run;
 
 use super::html::{escape, short};
-use super::story::status;
 
 /// A larger graph is a hairball, and no help.
 const MOST: usize = 120;
@@ -46,7 +45,7 @@ pub(super) fn graph(run: &Run, critical: &BTreeSet<usize>) -> String {
     }
     for (step, (x, y)) in &places {
         let name = pipeline.name(*step);
-        let class = run.step(name).map(|step| status(step.phase())).unwrap_or_default();
+        let class = run.step(name).map(|step| step.phase().word()).unwrap_or_default();
         html.push_str(&format!(
             "<g class=\"{class}\"><title>{0}: {class}</title><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\"/><text x=\"{1}\" y=\"{2}\">{3}</text></g>\n",
             escape(name), x + WIDTH / 2, y + HEIGHT / 2 + 4, escape(&short(name, 18))

@@ -1,7 +1,8 @@
 //! Text that is safe within HTML, and figures as people read them.
 
+pub(super) use crate::report::figures::took;
 use crate::report::terminal::without_sequences;
-use crate::time::{Span, Time};
+use crate::time::Time;
 
 /// Text within an element or a quoted attribute. What a terminal would obey is left out.
 pub(super) fn escape(text: &str) -> String {
@@ -27,14 +28,6 @@ pub(super) fn short(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
-}
-
-pub(super) fn took(span: Span) -> String {
-    if span < Span::seconds(60) {
-        format!("{}.{} s", span.0 / 1_000, span.0 % 1_000 / 100)
-    } else {
-        Span::seconds(span.0 / 1_000).to_string()
-    }
 }
 
 /// A time without its milliseconds: `2026-01-31 12:00:00 UTC`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::analysis::WindowCounts;
 use crate::machine::Machine;
 use crate::pipeline::{CutOff, Phase, RunEvent, RunMachine, RunOutcome, RunState, StepResult};
-use crate::rollout::{Move, RolloutEvent, WindowLatency};
+use crate::rollout::{Move, RolloutEvent, WindowLatency, ended};
 use crate::time::Time;
 
 /// A run, folded from its events.
@@ -113,11 +113,7 @@ impl Story {
             RolloutEvent::Held { why, .. } => story.told.push((at, format!("held: {why}"))),
             RolloutEvent::WorldLost { what } => story.told.push((at, format!("lost: {what}"))),
             RolloutEvent::WorldRestored => story.told.push((at, "what was lost is back".to_owned())),
-            RolloutEvent::Finished { outcome, reason } => {
-                let outcome = outcome.as_str().replace('_', " ");
-                let text = if reason.contains(&outcome) { reason.clone() } else { format!("{outcome}: {reason}") };
-                story.end = Some((at, text));
-            }
+            RolloutEvent::Finished { outcome, reason } => story.end = Some((at, ended(*outcome, reason))),
             _ => {}
         }
     }
@@ -160,18 +156,5 @@ impl Story {
         // A rollout's own sentence is the reason of its step.
         let ends = self.rollouts.values().filter_map(|rollout| Some(rollout.end.as_ref()?.1.clone()));
         reason.unwrap_or_else(|| ends.collect::<Vec<_>>().join(" "))
-    }
-}
-
-/// A word for where a step stands.
-pub(super) fn status(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Waiting => "waiting",
-        Phase::Running | Phase::BackingOff { .. } => "running",
-        Phase::Asking { .. } => "asking",
-        Phase::Succeeded { .. } => "succeeded",
-        Phase::Failed { .. } => "failed",
-        Phase::Skipped { .. } => "skipped",
-        Phase::Cancelled { .. } => "cancelled",
     }
 }

@@ -6,7 +6,7 @@ use crate::pipeline::{Phase, Run};
 use crate::time::Time;
 
 use super::html::{escape, took};
-use super::story::{Attempt, Story, status};
+use super::story::{Attempt, Story};
 
 /// How many steps are drawn at most.
 const MOST: usize = 300;
@@ -57,7 +57,7 @@ pub(super) fn timeline(story: &Story, run: &Run, critical: &BTreeSet<usize>) -> 
     let mut html = String::from("<section><h2>Timeline</h2>\n<div class=\"timeline\">\n");
     for i in shown {
         let name = pipeline.name(i);
-        let phase = run.step(name).map(|step| status(step.phase())).unwrap_or_default();
+        let phase = run.step(name).map(|step| step.phase().word()).unwrap_or_default();
         let path = if critical.contains(&i) { " critical" } else { "" };
         html.push_str(&format!(
             "<div class=\"row{path}\"><span class=\"name\" title=\"{0}\">{0}</span><span class=\"bars\">",

@@ -1,8 +1,9 @@
 //! A small service to be shipped: it says its version, reads bodies to their end, finishes what is under way at SIGTERM,
-//! and, with `IDLE_MS`, closes connections that were idle for about that long without having announced it.
+//! and, with `IDLE_MS`, closes connections that were idle for about that long without having announced it. Its version is
+//! `VERSION`, or what a build has written behind this very program as a last line; `--version` says it and ends.
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -27,7 +28,11 @@ async fn main() -> io::Result<()> {
         Ok(text) => Some(Duration::from_millis(text.parse().map_err(io::Error::other)?)),
         Err(_) => None,
     };
-    let manner = Manner { version: variable("VERSION")?, idle };
+    let version = variable("VERSION").or_else(|_| built_as())?;
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        return io::Write::write_all(&mut io::stdout(), format!("{version}\n").as_bytes());
+    }
+    let manner = Manner { version, idle };
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
     let (stop, stopped) = watch::channel(false);
@@ -45,6 +50,20 @@ async fn main() -> io::Result<()> {
     stop.send_replace(true);
     while clients.join_next().await.is_some() {}
     Ok(())
+}
+
+/// The version that a build has written behind the program.
+fn built_as() -> io::Result<String> {
+    let mut file = std::fs::File::open(std::env::current_exe()?)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(64)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let end = String::from_utf8_lossy(&end).into_owned();
+    let version = end.rsplit_once("VERSION=").and_then(|(_, version)| version.strip_suffix('\n'));
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| io::Error::other("neither VERSION nor the build says which version this is"))
 }
 
 /// Serves one client until either side closes. That a client leaves is no fault.

@@ -1,9 +1,11 @@
 //! A user's program that is killed again and again: `driver FOLDER KEY` runs a pipeline, `driver FOLDER KEY ADDRESS`
-//! also ships the version KEY of a service. It says each event that it observes on standard output, one line each.
+//! also builds, tests and ships the version KEY of a service. It says each event that it observes on standard output, one
+//! line each.
 #![forbid(unsafe_code)]
 
 mod operator;
 mod pipeline;
+mod shop;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate::pipeline::{Cause, Jitter, RetrySpec, StepError};
-use tidegate::{Context, Error, Kind, Pipeline, Release, Result, Rollout};
+use tidegate::{Context, Pipeline, Result};
+
+use crate::shop;
 
 /// The file of lines, in the driver's folder.
 pub(crate) const EFFECTS: &str = "effects";
@@ -16,7 +18,7 @@ pub(crate) const ONCE: [(&str, Option<&str>); 2] = [("tag", None), ("publish", S
 /// How often `flaky` fails before it succeeds.
 const FAILURES: usize = 2;
 
-/// With an address, the version `key` of the service `shop` is shipped as well.
+/// With an address, the version `key` of the service `shop` is built, tested and shipped as well.
 pub(crate) fn release(folder: &Path, key: &str, address: Option<&str>) -> Result<Pipeline> {
     let effects = folder.join(EFFECTS);
     let mut p = Pipeline::new("release").max_parallel(3);
@@ -46,42 +48,22 @@ pub(crate) fn release(folder: &Path, key: &str, address: Option<&str>) -> Result
     let log = Log { effects: effects.clone(), key: key.to_owned() };
     let publish = p.function("publish", &sum, move |context, _: u64| log.clone().publish(context)).once().after(&tag);
     if let Some(address) = address {
-        let release = shop(folder, key)?;
-        let rollout = Rollout::canary("shop", [50.0], "300ms")
-            .listen(address)
-            .replicas(2)
-            .drain("5s")
-            .grace("5s")
-            .keep_old("0s")
-            .progress_deadline("60s");
-        let _ = p.rollout_of("ship", rollout, release).after(&publish);
+        let log = Log { effects: effects.clone(), key: key.to_owned() };
+        shop::ship(&mut p, folder, key, address, &command, &log, &publish)?;
     }
     let _ = p.shell("tidy", command("tidy", "0.02", "")).cleanup();
     Ok(p)
 }
 
-fn shop(folder: &Path, version: &str) -> Result<Release> {
-    let program = std::env::current_exe()
-        .map_err(|error| Error::new(Kind::Io, "can't tell which program this is").because(error))?
-        .with_file_name("service");
-    let text = |path: &Path| path.display().to_string();
-    Ok(Release {
-        version: version.to_owned(),
-        command: vec![text(&program)],
-        // The folder, so that its processes are told from those of others.
-        env: [("VERSION", version.to_owned()), ("LOOP", text(folder))].map(|(k, v)| (k.to_owned(), v)).into(),
-        dir: Some(text(folder)),
-    })
-}
-
+/// Where steps that are functions leave their lines.
 #[derive(Clone)]
-struct Log {
+pub(crate) struct Log {
     effects: PathBuf,
     key: String,
 }
 
 impl Log {
-    fn line(&self, context: &Context, what: &str) -> Result<(), StepError> {
+    pub(crate) fn line(&self, context: &Context, what: &str) -> Result<(), StepError> {
         let line = format!("{} {} {} {} {what}\n", self.key, context.step(), context.attempt(), context.token());
         OpenOptions::new()
             .append(true)

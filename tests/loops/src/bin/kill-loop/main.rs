@@ -3,6 +3,7 @@
 //! killed it. `--seed N` draws the same instants again.
 #![forbid(unsafe_code)]
 
+mod fell;
 mod load;
 mod proof;
 mod rounds;
@@ -18,13 +19,13 @@ use session::Driver;
 /// Why a proof failed, in words.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str = "kill-loop --seed N [--pipeline-kills N] [--rollout-kills N] [--supervisor-kills N]";
+const USAGE: &str = "kill-loop --seed N [--pipeline-kills N] [--main-kills N] [--supervisor-kills N]";
 
 #[derive(Debug)]
 struct Wanted {
     seed: u64,
     pipelines: usize,
-    rollouts: usize,
+    main: usize,
     supervisors: usize,
 }
 
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
 }
 
 fn arguments() -> Option<Wanted> {
-    let mut wanted = Wanted { seed: 0, pipelines: 100, rollouts: 20, supervisors: 6 };
+    let mut wanted = Wanted { seed: 0, pipelines: 30, main: 100, supervisors: 6 };
     let mut seeded = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -54,7 +55,7 @@ fn arguments() -> Option<Wanted> {
         match name.as_str() {
             "--seed" => (wanted.seed, seeded) = (number, true),
             "--pipeline-kills" => wanted.pipelines = count,
-            "--rollout-kills" => wanted.rollouts = count,
+            "--main-kills" => wanted.main = count,
             "--supervisor-kills" => wanted.supervisors = count,
             _ => return None,
         }
@@ -72,22 +73,26 @@ async fn all(wanted: &Wanted) -> Result<(), Failed> {
         let tally = keep(done, folder)?;
         eprintln!("pipelines: {} kills in {} runs, {:.1?}", tally.kills, tally.runs, begun.elapsed());
     }
-    if wanted.rollouts + wanted.supervisors > 0 {
+    if wanted.main + wanted.supervisors > 0 {
         let begun = Instant::now();
         let folder = tempfile::tempdir()?;
         // Free now; another program may take it before we do, which shows as a service that can't listen.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let driver = Driver { folder: folder.path().canonicalize()?, address: Some(address) };
-        let mut chance = chance.fork("rollouts");
-        let done = rounds::rollouts(&driver, wanted.rollouts, wanted.supervisors, &mut chance).await;
+        let mut chance = chance.fork("main");
+        let done = rounds::main_job(&driver, wanted.main, wanted.supervisors, &mut chance).await;
         if done.is_err() {
             rounds::abandon(&driver).await;
         }
         let (tally, load, dead) = keep(done, folder)?;
         eprintln!(
-            "rollouts: {} kills in {} runs, {} requests, {} failed; supervisor killed {dead} times, {:.1?}",
+            "main job: {} kills in {} runs: {} in a commit, {} in a spawn, {} in a change of weights; {} requests, {} failed; \
+             supervisor killed {dead} times, {:.1?}",
             tally.kills,
             tally.runs,
+            tally.commits,
+            tally.spawns,
+            tally.weights,
             load["requests"],
             load["failed"],
             begun.elapsed()

@@ -9,7 +9,7 @@ use tidegate::journal::{Reader, Stored};
 use crate::Failed;
 use crate::session::Driver;
 
-const PIPELINE: &str = "release";
+pub(crate) const PIPELINE: &str = "release";
 /// The steps that must not begin twice.
 const ONCE: [&str; 2] = ["tag", "publish"];
 /// Each with what must have been through before it begins.
@@ -65,15 +65,15 @@ impl Acknowledged {
 
 /// A line that a step left.
 #[derive(Debug)]
-struct Effect {
-    step: String,
-    attempt: u64,
+pub(crate) struct Effect {
+    pub(crate) step: String,
+    pub(crate) attempt: u64,
     token: u64,
-    what: String,
+    pub(crate) what: String,
 }
 
-fn effects(driver: &Driver, key: &str) -> Result<Vec<Effect>, Failed> {
-    let text = std::fs::read_to_string(driver.effects())?;
+/// The lines of a run.
+pub(crate) fn effects(text: &str, key: &str) -> Result<Vec<Effect>, Failed> {
     let mut effects = Vec::new();
     for line in text.lines() {
         match line.split(' ').collect::<Vec<_>>()[..] {
@@ -110,7 +110,7 @@ pub(crate) fn check_run(driver: &Driver, key: &str, acknowledged: &Acknowledged)
             _ => {}
         }
     }
-    let effects = effects(driver, key)?;
+    let effects = effects(&std::fs::read_to_string(driver.effects())?, key)?;
     let mut tokens: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for effect in effects.iter().filter(|effect| effect.what == "start") {
         let (step, now) = (effect.step.as_str(), (effect.attempt, effect.token));

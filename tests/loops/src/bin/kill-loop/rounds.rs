@@ -7,12 +7,18 @@ use tidegate::supervisor::Client;
 use tidegate::time::Chance;
 
 use crate::Failed;
+use crate::fell::{Fell, fell};
 use crate::load::Load;
 use crate::proof::{Acknowledged, check_journal, check_run, essence, losses};
 use crate::session::{Driver, processes};
 
 /// A run that was killed this often is let through, so that a loop ends.
 const MOST_KILLS: usize = 12;
+/// The same for the main job, in which kills come this often on average while it would run.
+const MOST_KILLS_OF_MAIN: usize = 60;
+const KILLS_PER_RUN: f64 = 5.0;
+/// Kills go on for as many again until each part has its tenth.
+const TOO_MANY: usize = 3;
 /// How long what is to end may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -21,24 +27,77 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Tally {
     pub(crate) kills: usize,
     pub(crate) runs: usize,
+    pub(crate) commits: usize,
+    pub(crate) spawns: usize,
+    pub(crate) weights: usize,
 }
 
-/// A run from its first start to its end, killed at instants drawn evenly from `normal`, the time that a whole run takes.
-/// Returns how it ended and how often it was killed.
-async fn run(driver: &Driver, key: &str, normal: Duration, chance: &mut Chance) -> Result<(Value, usize), Failed> {
+impl Tally {
+    const NONE: Tally = Tally { kills: 0, runs: 0, commits: 0, spawns: 0, weights: 0 };
+
+    fn add(&mut self, fell: Fell) {
+        self.kills += 1;
+        self.commits += usize::from(fell.commit);
+        self.spawns += usize::from(fell.spawn);
+        self.weights += usize::from(fell.weights);
+    }
+
+    /// Whether at least a tenth of the kills fell into each.
+    fn is_spread(&self) -> bool {
+        [self.commits, self.spawns, self.weights].iter().all(|part| part * 10 >= self.kills)
+    }
+}
+
+/// When lives of the driver are cut off.
+#[derive(Debug)]
+enum Instants {
+    /// Drawn evenly from the time that a whole run takes.
+    Even(Duration),
+    /// So long apart on average, without memory: every instant of the whole job is as likely as any other, whatever was
+    /// done before.
+    Memoryless(Duration),
+}
+
+impl Instants {
+    fn draw(&self, chance: &mut Chance) -> Duration {
+        match self {
+            Instants::Even(normal) => normal.mul_f64(chance.unit()),
+            Instants::Memoryless(mean) => mean.mul_f64(-f64::ln(1.0 - chance.unit())),
+        }
+    }
+
+    fn most(&self) -> usize {
+        match self {
+            Instants::Even(_) => MOST_KILLS,
+            Instants::Memoryless(_) => MOST_KILLS_OF_MAIN,
+        }
+    }
+}
+
+/// A run from its first start to its end, killed now and then. Returns how it ended.
+async fn run(
+    driver: &Driver,
+    key: &str,
+    instants: &Instants,
+    chance: &mut Chance,
+    tally: &mut Tally,
+) -> Result<Value, Failed> {
     let mut acknowledged = Acknowledged::default();
-    let mut kills = 0;
+    let before = tally.kills;
     loop {
-        let kill = (kills < MOST_KILLS).then(|| normal.mul_f64(chance.unit()));
+        let kill = (tally.kills - before < instants.most()).then(|| instants.draw(chance));
         let session = driver.live(key, kill).await?;
+        if session.killed {
+            tally.add(fell(driver, key, &session.left).await?);
+        }
         acknowledged.add(&session.acknowledged)?;
         acknowledged.check(driver, key)?;
-        kills += usize::from(session.killed);
         match session.outcome {
             // It may have been killed after it said how it ended: then it has nothing more to do.
             Some(outcome) if !session.killed => {
                 check_run(driver, key, &acknowledged)?;
-                return Ok((outcome, kills));
+                tally.runs += 1;
+                return Ok(outcome);
             }
             _ => {}
         }
@@ -72,22 +131,20 @@ fn same(key: &str, outcome: &Value, expected: &Value) -> Result<(), Failed> {
 pub(crate) async fn pipelines(driver: &Driver, kills: usize, chance: &mut Chance) -> Result<Tally, Failed> {
     let calm = driver.live("calm", None).await?;
     let expected = essence(&calm.outcome.ok_or("the calm run did not say how it ended")?, "calm");
-    let mut tally = Tally { kills: 0, runs: 0 };
+    let mut tally = Tally::NONE;
     while tally.kills < kills {
         let key = format!("run-{}", tally.runs);
-        let (outcome, killed) = run(driver, &key, calm.took, chance).await?;
+        let outcome = run(driver, &key, &Instants::Even(calm.took), chance, &mut tally).await?;
         same(&key, &outcome, &expected)?;
         nothing_left(driver).await?;
-        tally.kills += killed;
-        tally.runs += 1;
     }
     check_journal(driver)?;
     Ok(tally)
 }
 
-/// Pipelines that ship: first with the driver killed, under load that must not lose a request; then with the
-/// supervisor killed.
-pub(crate) async fn rollouts(
+/// The main job: a version is built, tested and rolled out. First with the driver killed, under load that must not lose
+/// a request; then with the supervisor killed.
+pub(crate) async fn main_job(
     driver: &Driver,
     kills: usize,
     supervisor_kills: usize,
@@ -98,13 +155,16 @@ pub(crate) async fn rollouts(
     let load = Load::start(&address)?;
     let calm = driver.live("calm", None).await?;
     let expected = essence(&calm.outcome.ok_or("the calm run did not say how it ended")?, "calm");
-    let mut tally = Tally { kills: 0, runs: 0 };
-    while tally.kills < kills {
+    let instants = Instants::Memoryless(calm.took.div_f64(KILLS_PER_RUN));
+    let mut tally = Tally::NONE;
+    while tally.kills < kills || !tally.is_spread() {
+        if tally.kills > TOO_MANY * kills {
+            return Err(format!("a part of the job was hit by less than a tenth of the kills: {tally:?}").into());
+        }
         let key = format!("v{}", tally.runs);
-        let (outcome, killed) = run(driver, &key, calm.took, chance).await?;
+        let outcome = run(driver, &key, &instants, chance, &mut tally).await?;
         same(&key, &outcome, &expected)?;
-        tally.kills += killed;
-        tally.runs += 1;
+        forget_builds(driver, &key)?;
     }
     let summary = load.stop().await?;
     let requests = summary["requests"].as_u64().unwrap_or(0);
@@ -116,6 +176,17 @@ pub(crate) async fn rollouts(
     nothing_left(driver).await?;
     check_journal(driver)?;
     Ok((tally, summary, dead))
+}
+
+/// Removes what was built for versions before the present one.
+fn forget_builds(driver: &Driver, key: &str) -> Result<(), Failed> {
+    for build in std::fs::read_dir(driver.folder.join("builds"))? {
+        let build = build?;
+        if build.file_name() != key {
+            std::fs::remove_dir_all(build.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The supervisor is killed at random instants. Requests may fail while nobody listens; the end must be as ever, and

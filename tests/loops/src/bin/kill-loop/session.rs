@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::Failed;
+use crate::{Failed, fell};
 
 /// No life takes longer.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// How its run ended; `None` when it was killed before it could say so.
     pub(crate) outcome: Option<Value>,
     pub(crate) killed: bool,
+    /// The lines that steps had left when it was killed.
+    pub(crate) left: String,
     pub(crate) took: Duration,
 }
 
@@ -42,6 +44,11 @@ pub(crate) fn sibling(name: &str) -> Result<PathBuf, Failed> {
 impl Driver {
     pub(crate) fn journal(&self) -> PathBuf {
         self.folder.join("release.db")
+    }
+
+    /// A file beside the journal, by what its name adds.
+    pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
+        self.folder.join(format!("release.db{suffix}"))
     }
 
     pub(crate) fn supervisor(&self) -> PathBuf {
@@ -70,11 +77,13 @@ impl Driver {
             let mut text = String::new();
             BufReader::new(err).read_to_string(&mut text).await.map(|_| text)
         });
+        let mut left = String::new();
         let status = tokio::select! {
             status = child.wait() => status?,
             () = tokio::time::sleep(kill.unwrap_or(LONGEST)) => {
                 // SIGKILL; it may have ended in this very moment, which the status tells.
                 child.start_kill()?;
+                left = fell::left(self);
                 child.wait().await?
             }
         };
@@ -93,7 +102,7 @@ impl Driver {
             }
             _ => None,
         };
-        Ok(Session { acknowledged, outcome, killed, took })
+        Ok(Session { acknowledged, outcome, killed, left, took })
     }
 }
 

@@ -233,6 +233,9 @@ impl Proxy {
     /// one request that ended with its upgrade. A request that broke off or overran its own body counts as abandoned,
     /// and so does one that could not be sent because the proxy had no port or file handle left. A client that shuts its
     /// sending side before it has its answer can't be told from one that has left, and counts as such.
+    ///
+    /// [`Window::latency`] is that of the same requests, from the routing to the first byte of the answer that the
+    /// client gets, all tries together.
     pub fn windows(&self, after: u64, limit: usize) -> Vec<Window> {
         self.shared.settle();
         self.shared.write(|table| table.ledger.windows(after, limit))

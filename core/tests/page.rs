@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{SHOP, Site, reason, release};
 use serde_json::Value;
 use tidegate::journal::Durability;
-use tidegate::report::{StepLog, page};
+use tidegate::report::{Narrator, StepLog, page};
 use tidegate::{EngineOptions, Judge, Pipeline, Reader, Status};
 
 /// Every element that is opened is closed, in its order, and nothing is fetched or executed.
@@ -131,22 +131,28 @@ async fn a_page_of_a_rollout_shows_its_weights_latencies_and_evidence_and_why_it
         over.store(true, Ordering::Relaxed);
     };
     tokio::join!(client(&site, &measured, &over), client(&site, &measured, &over), judged);
+    let show = ["-j", &site.journal().display().to_string(), "show", "v2"].map(str::to_owned);
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate")).args(show).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("; in the last window p99 of v2 "), "{shown}");
     run.send(tidegate::Command::Abort { step: "ship".into(), by: "ann".into(), reason: "<enough>".into() })
         .await
         .unwrap();
     let outcome = run.outcome().await.unwrap();
     let text = Reader::open(&site.journal()).unwrap().report(run.id()).unwrap();
     let mut events = run.events();
-    let mut all = Vec::new();
+    let (mut all, mut lines, mut narrator) = (Vec::new(), Vec::new(), Narrator::new());
     loop {
         let batch = events.next_batch(1_000).await;
         if batch.is_empty() {
             break;
         }
+        lines.extend(batch.iter().flat_map(|event| narrator.lines(event)));
         all.extend(batch.iter().map(|event| serde_json::from_str::<Value>(event).unwrap()));
     }
     engine.close().await.unwrap();
     fits(&all, &measured.into_inner().unwrap());
+    assert!(lines.iter().any(|line| line.contains("; p99 of v2 ") && line.contains(", of v1 ")), "{lines:?}");
     check(&text);
     let why = reason(&outcome, "ship").replace('<', "&lt;").replace('>', "&gt;");
     assert!(text.contains(&why), "the same sentence as in the outcome: {why}");

@@ -12,12 +12,14 @@ mod replay;
 mod run;
 mod watch;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 /// The native part of `tidegate`; use the package instead.
 #[pymodule]
 fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_second_interpreter(module.py())?;
     module.add_class::<calls::Calls>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<reader::Follow>()?;
@@ -42,4 +44,14 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(replay::aside_for, module)?)?;
     module.add_function(wrap_pyfunction!(replay::retry_delays, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
+}
+
+/// Our threads attach to the main interpreter, whichever asked; in another one every wait would be for ever.
+fn refuse_second_interpreter(_: Python<'_>) -> PyResult<()> {
+    // SAFETY: this thread is attached to an interpreter, which is all that either asks for.
+    let number = unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
+    match number {
+        0 => Ok(()),
+        _ => Err(PyImportError::new_err("it works in the main interpreter of a process alone, not in subinterpreters")),
+    }
 }

@@ -16,7 +16,18 @@ Run it again with the same key: a run that was cut off goes on where it was, and
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+try:
+    from ._tidegate import __version__
+except ImportError as error:
+    free = ", free-threaded" if "t" in getattr(sys, "abiflags", "") else ""
+    raise ImportError(
+        f"tidegate's native part can't be loaded by this interpreter, {sys.implementation.name} "
+        f"{sys.version.split()[0]}{free} on {sys.platform}: {error}. Install the wheel made for it, or build one: "
+        "pip install --no-binary tidegate tidegate"
+    ) from error
 
 from ._context import Context
 from ._engine import Engine, Run
@@ -37,7 +48,6 @@ from ._errors import (
     Unsupported,
 )
 from ._pipeline import Pipeline, Step
-from ._tidegate import __version__
 from ._to_spec import Duration
 
 if TYPE_CHECKING:

@@ -64,6 +64,7 @@ const [, , journal, count] = process.argv
 const runs = Number(count)
 await sleep(50)
 const before = look()
+const exitsBefore = process.listenerCount('exit')
 const { Engine, Pipeline } = await import('../../bindings-node/dist/index.js')
 const pipeline = new Pipeline('guest')
 const hello = pipeline.shell('hello', 'echo hello', { output: 'text' })
@@ -82,6 +83,6 @@ for (let run = 0; run < runs; run += 1) {
   }
 }
 await engine.close()
-const exits = process.listenerCount('exit')
+const exits = process.listenerCount('exit') - exitsBefore
 const after = await lastLook(before)
 console.log(JSON.stringify({ before, working, after, own: { 'listeners for exit': exits } }))

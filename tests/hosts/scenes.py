@@ -52,9 +52,7 @@ def scenes() -> Iterator[Scene]:
             yield Scene(language, "exit in the middle", ("exit", place), (7,), later=language == "rust")
             raised = {"rust": 101, "python": 1, "node": 1}[language]
             yield Scene(language, "exception in the middle", ("raise", place), (raised,), "raised by the program")
-        second = "second engine on a second journal"
-        if language != "rust":
-            yield Scene(language, second, ("second", "open"))
+        yield Scene(language, "second engine on a second journal", ("second", "open"))
         run, once = ("interrupt", "run"), "Ctrl-C in the middle"
         twice, pauses = "Ctrl-C twice in the middle", (0.0, 0.05)
         if language == "rust":

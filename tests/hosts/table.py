@@ -69,6 +69,26 @@ def weights(scratch: Path) -> Iterator[Row]:
         yield Row("symbols that hide the host's (allocator)", package, len(own), "", 0, " ".join(own)[:200])
 
 
+def free_threaded(target: Path) -> Iterator[Row]:
+    """A wheel of its own for an interpreter without the lock; run where there is one (`python3.14t`)."""
+    name, found = "python3.14t", "built and run"
+    with tempfile.TemporaryDirectory() as folder:
+        build: list[str | Path] = [target / "venv/bin/maturin", "build", "--quiet", "--locked", "--profile", "dev", "-i", name]
+        manifest = ROOT / "bindings-python/Cargo.toml"
+        env = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+        output(*build, "--manifest-path", manifest, "--out", folder, env=env)
+        wheels = list(Path(folder).glob("tidegate-*-cp314-cp314t-*.whl"))
+        interpreter = shutil.which(name)
+        if interpreter is None:
+            found = "built; not run, as there is no such interpreter here"
+        elif wheels:
+            own = Path(folder) / "venv"
+            output(interpreter, "-m", "venv", own)
+            output(own / "bin/pip", "install", "--quiet", "--no-index", *wheels)
+            output(own / "bin/python", "-W", "error", ROOT / "tests/hosts/look.py", Path(folder) / "release.db", "20")
+    yield Row(f"free-threaded wheel: {found}; missing", "python", 1 - len(wheels), "", 0)
+
+
 def hosts(target: Path, runs: int) -> Iterator[Row]:
     """What an engine leaves in the program that it runs in, and changes there."""
     here = ROOT / "tests/hosts"
@@ -93,13 +113,11 @@ def hosts(target: Path, runs: int) -> Iterator[Row]:
             yield Row(f"touched: {name}", language, measured, "", 0)
 
 
-def watched(target: Path, wanted: set[str]) -> Iterator[Row]:
+def watched(target: Path) -> Iterator[Row]:
     """Programs that end in the middle of something: how many of them did so otherwise than they must."""
     wrong: dict[tuple[str, str], list[str]] = defaultdict(list)
     count: Counter[tuple[str, str]] = Counter()
     for scene in scenes.scenes():
-        if scene.language not in wanted:
-            continue
         key = (scene.what, scene.language)
         count[key] += 1
         if found := scenes.watch(scene, target):
@@ -143,7 +161,8 @@ def main() -> None:
 
     def rows() -> Iterator[Row]:
         yield from hosts(target, asked.runs)
-        yield from watched(target, {"rust", "python", "node"})
+        yield from watched(target)
+        yield from free_threaded(target)
         yield from soaked(target, asked.soak)
         if not asked.no_release:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate::{Engine, Pipeline, Run};
+use tidegate::{Engine, Kind, Pipeline, Run};
 
 /// One step is a command, the other a function, and neither ends by itself.
 fn pipeline() -> Pipeline {
@@ -47,12 +47,27 @@ async fn act(action: &str, place: &str) -> tidegate::Result<()> {
             // The program goes on.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
+        "second" => second(engine).await?,
         "forget" => std::mem::forget((run, engine)),
         "exit" => std::process::exit(7),
         "raise" => panic!("raised by the program"),
         _ => {}
     }
     Ok(())
+}
+
+/// A second engine on a second journal works, on the same one it is refused with who has it.
+async fn second(engine: Engine) -> tidegate::Result<()> {
+    let mut short = Pipeline::new("short");
+    let _ = short.function("one", (), |_, ()| async { Ok::<_, String>(1) });
+    let other = Engine::open("second.db").await?;
+    other.run(&short).await?.ok()?;
+    other.close().await?;
+    let refused = Engine::open("release.db").await.err();
+    let own = std::process::id().to_string();
+    assert!(refused.is_some_and(|error| error.kind() == Kind::Busy && error.to_string().contains(&own)), "not refused");
+    engine.run(&short).await?.ok()?;
+    engine.close().await
 }
 
 #[allow(clippy::print_stderr, reason = "a program says why it failed")]

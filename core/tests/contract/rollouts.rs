@@ -57,32 +57,55 @@ fn who() -> (String, String, String) {
     ("ship".to_owned(), "ann".to_owned(), "because".to_owned())
 }
 
+// Stories that mostly wait are told side by side.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_never_serve() {
+    tokio::join!(
+        a_version_that_can_not_be_started(),
+        a_version_that_ends_again_and_again(),
+        a_version_that_is_never_ready(),
+        a_first_release_that_can_not_be_started(),
+        an_address_that_another_program_holds(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_have_a_say() {
+    tokio::join!(
+        an_abort_in_the_middle(),
+        a_person_who_pauses_resumes_and_promotes(),
+        a_revert_while_the_old_version_is_kept_and_one_afterwards(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_while_a_canary_bakes() {
+    tokio::join!(a_driver_that_is_killed(), a_supervisor_that_is_lost(), an_old_version_that_ends(),);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_canary_and_a_good_blue_green() {
     let end = over_v1(canary("1s")).then("v3", ship("v3", blue_green())).same().await;
     assert_eq!((end.status.as_slice(), stable(&end)), (&["succeeded"; 3][..], Some("v3")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_can_not_be_started() {
     let end = of_v2(over_v1(canary("60s")), Nature::NEVER_STARTS).same().await;
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_ends_again_and_again() {
     let end = of_v2(over_v1(canary("60s")), Nature { dies: 1, ..Nature::GOOD }).same().await;
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_never_ready() {
     let impatient = RolloutSpec { progress_deadline: Some("8s".into()), ..canary("60s") };
     let end = of_v2(over_v1(impatient), Nature::NEVER_READY).same().await;
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_first_release_that_can_not_be_started() {
     let mut play = Play::new(ship("v1", blue_green()));
     play.story = play.story.nature("v1", Nature::NEVER_STARTS);
@@ -90,7 +113,6 @@ async fn a_first_release_that_can_not_be_started() {
     assert_eq!((end.status[0], stable(&end)), ("failed", None));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_another_program_holds() {
     let end = Play::new(ship("v1", blue_green())).take_port().same().await;
     assert_eq!((end.status[0], stable(&end)), ("failed", None));
@@ -99,7 +121,6 @@ async fn an_address_that_another_program_holds() {
     assert!(!reason.contains("\\n"), "one sentence: {reason}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_abort_in_the_middle() {
     let (step, by, reason) = who();
     let play = over_v1(canary("10m")).say(Span::seconds(60), "move_began*pause", Command::Abort { step, by, reason });
@@ -107,7 +128,6 @@ async fn an_abort_in_the_middle() {
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_pauses_resumes_and_promotes() {
     let manual = RolloutSpec { promote: Some(PromoteSpec::Manual), ..canary("10m") };
     let (step, by, reason) = who();
@@ -120,7 +140,6 @@ async fn a_person_who_pauses_resumes_and_promotes() {
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_revert_while_the_old_version_is_kept_and_one_afterwards() {
     let keeps = RolloutSpec { keep_old: Some("10m".into()), ..blue_green() };
     let (step, by, reason) = who();
@@ -140,23 +159,20 @@ async fn a_revert_while_the_old_version_is_kept_and_one_afterwards() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_driver_that_is_killed_while_a_canary_bakes() {
+async fn a_driver_that_is_killed() {
     let play = over_v1(canary("8s")).kill("move_began*pause");
     let end = play.same().await;
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_supervisor_that_is_lost_while_a_canary_bakes() {
+async fn a_supervisor_that_is_lost() {
     let play = over_v1(canary("8s"));
     let end = play.lose("move_began*pause").same().await;
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
 }
 
 /// The new one is not to blame.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_old_version_that_ends_while_a_canary_bakes() {
+async fn an_old_version_that_ends() {
     let end = over_v1(canary("8s")).end_instances("v1", "move_began*pause").same().await;
     assert_eq!((end.status[1], stable(&end)), ("succeeded", Some("v2")));
     assert!(end.told[1].iter().any(|line| line.contains("v1 has 0 ready of the 1 that it needs")), "{:#?}", end.told);

@@ -70,6 +70,15 @@ fn holds(world: &str, end: &Ending, share: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_found_out() {
+    tokio::join!(
+        a_version_that_fails_altogether_is_seen_by_the_guard(),
+        a_version_that_fails_often_is_condemned_by_the_judge(),
+        versions_that_are_checked(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_canary_gets_its_share_and_each_request_counts() {
     let faultless = Nature { errors: 0, ..Nature::GOOD };
     let mut play = of_v2(over_v1(judged("8s", 25.0)), faultless);
@@ -81,14 +90,12 @@ async fn a_canary_gets_its_share_and_each_request_counts() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_fails_altogether_is_seen_by_the_guard() {
     let end = of_v2(over_v1(judged("5m", 50.0)), Nature { errors: 10_000, ..Nature::GOOD }).same().await;
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
     assert!(end.told[1].iter().any(|line| line.contains("blackout")), "{:#?}", end.told);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_fails_often_is_condemned_by_the_judge() {
     let end = of_v2(over_v1(judged("5m", 50.0)), Nature { errors: 3_000, ..Nature::GOOD }).same().await;
     assert_eq!((end.status[1], stable(&end)), ("failed", Some("v1")));
@@ -96,7 +103,6 @@ async fn a_version_that_fails_often_is_condemned_by_the_judge() {
 }
 
 /// By an HTTP check: who does not answer it is not ready, and why is told.
-#[tokio::test(flavor = "multi_thread")]
 async fn versions_that_are_checked() {
     let url = "http://{host}:{port}/".to_owned();
     let http = CheckSpec::new(ProbeSpec::Http { url, pass: None, warn: Vec::new(), fail_now: Vec::new() });

@@ -50,7 +50,11 @@ impl HttpTarget {
             host: bare.to_owned(),
             port,
             authority: authority.as_str().to_owned(),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            // A query may follow the host at once, and a request's target begins with a slash.
+            path: match uri.path_and_query().map_or("/", |path| path.as_str()) {
+                path if path.starts_with('/') => path.to_owned(),
+                query => format!("/{query}"),
+            },
         })
     }
 }
@@ -90,6 +94,7 @@ mod tests {
         assert_eq!((target.authority.as_str(), target.path.as_str()), ("[::1]:8080", "/healthz?full=1"));
         let target = HttpTarget::parse("http://example.test").unwrap();
         assert_eq!((target.host.as_str(), target.port, target.path.as_str()), ("example.test", 80, "/"));
+        assert_eq!(HttpTarget::parse("http://example.test?full=1").unwrap().path, "/?full=1");
         for (url, says) in [
             ("https://example.test/", "https is not supported"),
             ("example.test/healthz", "not a URL"),

@@ -43,7 +43,7 @@ pub(super) enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Tell a run line by line until it ends or stops to ask; with --json its events.
+    /// Show a run until it ends or stops to ask; with --json its events.
     Watch(RunName),
     /// Write a run's page: one HTML file that needs nothing beside it.
     Report {

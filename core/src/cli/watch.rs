@@ -1,15 +1,12 @@
-//! A run as it happens: line by line, and on a terminal with what goes on now below.
+//! A run as it happens: as it is shown by the program that runs it, or event by event as JSON.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::termios::tcgetwinsize;
-
-use crate::engine::{Follow, Status, log_end, log_file};
+use crate::engine::{EventText, Follow, Status, log_end, log_file, size, style};
 use crate::error::Result;
 use crate::journal::{Reader, RunEntry};
-use crate::report::{Live, Narrator};
+use crate::report::{MOST_OF_ONE, View};
 use crate::time::{Clock, SystemClock, Time};
 
 use super::find;
@@ -24,10 +21,11 @@ const LINE: u64 = 4 << 10;
 /// Tells a run until it ends or stops to ask; returns the exit code that says which.
 pub(super) async fn watch(reader: &mut Reader, journal: &Path, run: &RunEntry, output: &mut Output<'_>) -> Result<u8> {
     let mut follow = reader.follow(run.stream.name(), 0)?;
-    if !output.json && std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb") {
-        on_terminal(reader, &find::full(journal)?, &mut follow, output).await?;
+    if output.json {
+        as_objects(reader, &mut follow, output).await?;
     } else {
-        as_lines(reader, &mut follow, output).await?;
+        let logs = Logs { journal: &find::full(journal)?, run: run.stream.name() };
+        shown(reader, &logs, &mut follow, output).await?;
     }
     Ok(match follow.outcome().map(|outcome| outcome.status) {
         Some(Status::Succeeded) | None => 0,
@@ -37,8 +35,7 @@ pub(super) async fn watch(reader: &mut Reader, journal: &Path, run: &RunEntry, o
     })
 }
 
-async fn as_lines(reader: &mut Reader, follow: &mut Follow, output: &mut Output<'_>) -> Result<()> {
-    let mut narrator = Narrator::new();
+async fn as_objects(reader: &mut Reader, follow: &mut Follow, output: &mut Output<'_>) -> Result<()> {
     loop {
         match follow.look(reader, BATCH)? {
             None => {
@@ -46,35 +43,33 @@ async fn as_lines(reader: &mut Reader, follow: &mut Follow, output: &mut Output<
                 tokio::time::sleep(LOOK).await;
             }
             Some(events) if events.is_empty() => return Ok(()),
-            Some(events) => {
-                for event in &events {
-                    if output.json {
-                        output.line(event)?;
-                    } else {
-                        narrator.lines(event).iter().try_for_each(|line| output.line(line))?;
-                    }
-                }
-            }
+            Some(events) => events.iter().try_for_each(|event| output.line(event))?,
         }
     }
 }
 
-async fn on_terminal(reader: &mut Reader, journal: &Path, follow: &mut Follow, output: &mut Output<'_>) -> Result<()> {
+async fn shown(reader: &mut Reader, logs: &Logs<'_>, follow: &mut Follow, output: &mut Output<'_>) -> Result<()> {
+    let stdout = std::io::stdout();
     let clock = SystemClock::new(Time::default());
-    let (mut live, mut screen) = (Live::new(), Screen::new());
+    let mut view = View::new(style(&stdout));
     loop {
         let news = follow.look(reader, BATCH)?;
         let ended = news.as_ref().is_some_and(|events| events.is_empty());
-        let lines: Vec<String> = news.iter().flatten().flat_map(|event| live.lines(event)).collect();
+        for event in news.iter().flatten() {
+            logs.before(event, &mut view)?;
+            view.take(event);
+        }
         // While there is more to be told at once, what goes on now is not known.
-        let frame = if ended || news.is_some() {
-            Vec::new()
+        let text = if news.is_some() {
+            view.draw_lines(size(&stdout))
         } else {
-            last_lines(journal, follow, &mut live)?;
-            let (width, height) = size();
-            live.frame(clock.now(), width, height)
+            logs.last_lines(&mut view)?;
+            view.draw(clock.now(), size(&stdout))
         };
-        screen.draw(&lines, &frame, output)?;
+        output.bytes(text.as_bytes())?;
+        if news.is_none() || view.is_live() {
+            output.flush()?;
+        }
         if ended {
             return Ok(());
         }
@@ -84,66 +79,34 @@ async fn on_terminal(reader: &mut Reader, journal: &Path, follow: &mut Follow, o
     }
 }
 
-/// Looks for what each running step wrote last.
-fn last_lines(journal: &Path, follow: &Follow, live: &mut Live) -> Result<()> {
-    let Some(run) = follow.state().run() else { return Ok(()) };
-    let running: Vec<String> = live.running().into_iter().map(str::to_owned).collect();
-    for name in running {
-        let attempt = run.step(&name).map_or(1, |step| step.attempt());
-        if let Some((text, _)) = log_end(&log_file(journal, run.id(), &name, attempt), LINE)?
-            && let Some(line) = text.lines().rfind(|line| !line.trim().is_empty())
-        {
-            live.wrote(&name, line);
-        }
-    }
-    Ok(())
+/// The logs of a run's steps: output is not among the events that a reader follows.
+struct Logs<'a> {
+    journal: &'a Path,
+    run: &'a str,
 }
 
-/// The terminal's width and height for a frame: one less each, so that nothing scrolls or breaks.
-fn size() -> (usize, usize) {
-    let size = tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
-    size.map_or((79, 23), |size| (usize::from(size.ws_col) - 1, usize::from(size.ws_row) - 1))
-}
-
-/// What stands below the lines that stay, to be drawn over.
-struct Screen {
-    /// How many characters each of its lines has.
-    drawn: Vec<usize>,
-    bold: bool,
-}
-
-impl Screen {
-    fn new() -> Screen {
-        // <https://no-color.org>
-        let bold = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Screen { drawn: Vec::new(), bold }
-    }
-
-    /// In one piece, with the sequences of ECMA-48: up over the last frame, erase to the end, and, as terminals break
-    /// lines that are wider than they became, without that (DECAWM).
-    fn draw(&mut self, lines: &[String], frame: &[String], output: &mut Output<'_>) -> Result<()> {
-        if lines.is_empty() && frame.is_empty() && self.drawn.is_empty() {
-            return Ok(());
-        }
-        let width = size().0 + 1;
-        let up: usize = self.drawn.iter().map(|length| length.div_ceil(width).max(1)).sum();
-        let mut text = String::new();
-        if up > 0 {
-            text.push_str(&format!("\r\u{1b}[{up}A\u{1b}[J"));
-        }
-        for line in lines {
-            text.push_str(&format!("{line}\n"));
-        }
-        if !frame.is_empty() {
-            text.push_str("\u{1b}[?7l");
-            for (i, line) in frame.iter().enumerate() {
-                let bold = self.bold && i == 0;
-                text.push_str(&if bold { format!("\u{1b}[1m{line}\u{1b}[0m\n") } else { format!("{line}\n") });
+impl Logs<'_> {
+    /// Tells what an attempt wrote before its end is told, where that is shown.
+    fn before(&self, event: &EventText, view: &mut View) -> Result<()> {
+        let Some((step, attempt)) = view.wants(event) else { return Ok(()) };
+        if let Some((text, left_out)) = log_end(&log_file(self.journal, self.run, &step, attempt), MOST_OF_ONE / 2)? {
+            if left_out > 0 {
+                view.wrote(&step, &format!("... {left_out} earlier bytes are in the step's log"));
             }
-            text.push_str("\u{1b}[?7h");
+            text.lines().for_each(|line| view.wrote(&step, line));
         }
-        self.drawn = frame.iter().map(|line| line.chars().count()).collect();
-        output.bytes(text.as_bytes())?;
-        output.flush()
+        Ok(())
+    }
+
+    /// Tells what each running step wrote last.
+    fn last_lines(&self, view: &mut View) -> Result<()> {
+        for (step, attempt) in view.running() {
+            if let Some((text, _)) = log_end(&log_file(self.journal, self.run, &step, attempt), LINE)?
+                && let Some(line) = text.lines().rfind(|line| !line.trim().is_empty())
+            {
+                view.wrote(&step, line);
+            }
+        }
+        Ok(())
     }
 }

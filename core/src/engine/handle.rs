@@ -93,7 +93,8 @@ impl Engine {
 
     /// The same for a definition that is data.
     pub fn run_spec(&self, spec: PipelineSpec, functions: Functions) -> Start {
-        Start { engine: self.clone(), spec, functions, key: None, params: Value::Null, rerun_failed: None, fault: None }
+        let params = Value::Null;
+        Start { engine: self.clone(), spec, functions, key: None, params, rerun_failed: None, show: false, fault: None }
     }
 
     /// Sends a command to a run that this engine drives, and returns when it is recorded.
@@ -250,6 +251,7 @@ pub struct Start {
     key: Option<String>,
     params: Value,
     rerun_failed: Option<String>,
+    pub(super) show: bool,
     fault: Option<Error>,
 }
 
@@ -275,6 +277,12 @@ impl Start {
     /// If the run has ended without success: run again what failed, was skipped or cancelled. `by` says who asked.
     pub fn rerun_failed(mut self, by: impl Into<String>) -> Start {
         self.rerun_failed = Some(by.into());
+        self
+    }
+
+    /// Shows the run on standard error while it is awaited, or while [`Start::cancel_on_ctrl_c`] is: see [`Run::show`].
+    pub fn show(mut self) -> Start {
+        self.show = true;
         self
     }
 
@@ -311,7 +319,10 @@ impl IntoFuture for Start {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.start().await?.outcome().await })
+        Box::pin(async move {
+            let show = self.show;
+            self.start().await?.ended(show).await
+        })
     }
 }
 
@@ -335,6 +346,23 @@ impl Run {
     /// [`Kind::Cancelled`] when the engine is closed before; the journal's own errors when it can't be written.
     pub async fn outcome(&self) -> Result<Outcome> {
         self.log.outcome().await
+    }
+
+    /// The same, and shows the run meanwhile if that is asked for.
+    pub(super) async fn ended(&self, show: bool) -> Result<Outcome> {
+        if show { self.show().await } else { self.outcome().await }
+    }
+
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.engine.shared.clock)
+    }
+
+    /// Where the engine's work is done.
+    ///
+    /// # Errors
+    /// When the engine is closed.
+    pub(super) fn runtime(&self) -> Result<Handle> {
+        self.engine.runtime()
     }
 
     /// The run's events from its beginning, and its output from now on.

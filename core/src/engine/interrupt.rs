@@ -18,9 +18,11 @@ impl Start {
     pub async fn cancel_on_ctrl_c(self) -> Result<Outcome> {
         // Listening begins before the first step does.
         let mut interrupts = Signals::listen(&[Signal::INT])?;
+        let show = self.show;
         let run = self.start().await?;
+        let mut ended = std::pin::pin!(run.ended(show));
         tokio::select! {
-            outcome = run.outcome() => return outcome,
+            outcome = &mut ended => return outcome,
             () = interrupts.next() => {}
         }
         let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
@@ -30,7 +32,7 @@ impl Start {
             cancelled => cancelled?,
         }
         tokio::select! {
-            outcome = run.outcome() => outcome,
+            outcome = ended => outcome,
             () = interrupts.next() => Err(Error::new(Kind::Cancelled, "left by a second Ctrl-C while the run was ending")
                 .with("run", run.id())
                 .help("start it under its key again: it goes on")),

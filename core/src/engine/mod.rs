@@ -15,7 +15,9 @@ mod records;
 mod runtime;
 mod scope;
 mod secrets;
+mod show;
 mod start;
+mod writer;
 
 pub use crate::kernel::{Command, StepAnswer};
 pub use handle::{Engine, Run, Start};
@@ -27,3 +29,5 @@ pub use outcome::{Outcome, Status, StepOutcome, StepStatus};
 pub use reader::Follow;
 pub use records::{RunRow, Service};
 pub use runtime::block_on;
+#[cfg(feature = "cli")]
+pub(crate) use show::{size, style};

@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::analysis::SideCounts;
 use crate::pipeline::{Phase, RunState};
 use crate::report::Narrator;
-use crate::report::terminal::without_sequences;
-use crate::rollout::{RolloutState, doing, percent};
-use crate::time::{Span, Time};
+use crate::report::figures::took;
+use crate::report::terminal::plain;
+use crate::rollout::{FULL, RolloutState, doing, percent};
+use crate::time::Time;
 
-/// How wide a rollout's bar of evidence is at most.
+/// How wide a rollout's bar of evidence is.
 const BAR: usize = 24;
+/// How wide the names of steps and versions are at most, and the times of steps.
+const NAME: usize = 24;
+const TIME: usize = 7;
+/// On a terminal that is no wider, what belongs to a step does not stand below its name's end.
+const NARROW: usize = 60;
 
 /// What a run looks like while it goes on. It is fed the texts that [`Events`](crate::Events) gives, and asked for a
 /// frame as often as one likes.
@@ -58,36 +65,47 @@ impl Live {
         }
     }
 
-    /// The steps that run now, in the order of the definition.
-    pub fn running(&self) -> Vec<&str> {
-        let run = self.state().run();
-        let steps = run.into_iter().flat_map(|run| run.steps());
-        steps.filter(|(_, step)| matches!(step.phase(), Phase::Running)).map(|(name, _)| name).collect()
+    /// The steps that run now and their attempts' numbers, in the order of the definition.
+    pub(super) fn running(&self) -> impl Iterator<Item = (&str, u32)> {
+        let steps = self.state().run().into_iter().flat_map(|run| run.steps());
+        steps.filter(|(_, step)| matches!(step.phase(), Phase::Running)).map(|(name, step)| (name, step.attempt()))
     }
 
     /// What goes on at `now`: at most `height` lines of at most `width` characters, without line feeds. Empty when
     /// nothing does.
     pub fn frame(&self, now: Time, width: usize, height: usize) -> Vec<String> {
         let Some(run) = self.state().run().filter(|run| run.outcome().is_none()) else { return Vec::new() };
-        let running = self.running();
-        let done = run.steps().filter(|(_, step)| is_over(step.phase())).count();
-        let all = run.pipeline().graph().len();
-        let mut blocks: Vec<Vec<String>> = Vec::new();
-        let longest = running.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(24);
-        for name in &running {
-            let spent = self.began.get(*name).map(|began| elapsed(now.since(*began))).unwrap_or_default();
-            let head = format!("{:<longest$}  {spent:>7}", plain(name));
-            match run.rollout(name) {
-                Some(rollout) => blocks.push(rollout_lines(&head, rollout, longest)),
-                None => {
-                    let wrote = self.wrote.get(*name).map(|line| format!("  {}", plain(line))).unwrap_or_default();
-                    blocks.push(vec![format!("{head}{wrote}")]);
-                }
+        let (mut all, mut done, mut shown) = (0, 0, Vec::new());
+        for (name, step) in run.steps() {
+            all += 1;
+            done += usize::from(step.phase().ended().is_some());
+            if matches!(step.phase(), Phase::Running | Phase::BackingOff { .. }) {
+                shown.push((name, step));
             }
         }
-        let mut lines = vec![format!("{done} of {all} done, {} running", running.len())];
-        let mut left = blocks.len();
-        for block in blocks {
+        let longest = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(NAME);
+        let narrow = width < NARROW;
+        let indent = if narrow { 2 } else { longest + TIME + 4 };
+        let mut lines = vec![format!("{done} of {all} done, {} running", self.running().count())];
+        let mut left = shown.len();
+        for (name, step) in shown {
+            let name_of = cut(&plain(name), longest);
+            let block = match step.phase() {
+                Phase::BackingOff { until } => {
+                    vec![format!("{name_of:<longest$}  {:>TIME$}  until it is tried again", took(until.since(now)))]
+                }
+                _ => {
+                    let spent = self.began.get(name).map(|began| took(now.since(*began))).unwrap_or_default();
+                    let head = format!("{name_of:<longest$}  {spent:>TIME$}");
+                    match run.rollout(name) {
+                        Some(rollout) => rollout_lines(&head, rollout, indent, narrow),
+                        None => {
+                            let wrote = self.wrote.get(name).map(|line| format!("  {}", plain(line)));
+                            vec![format!("{head}{}", wrote.unwrap_or_default())]
+                        }
+                    }
+                }
+            };
             // Room for saying that there are more.
             let more = usize::from(left > 1);
             if lines.len() + block.len() + more > height {
@@ -106,22 +124,38 @@ impl Live {
     }
 }
 
-fn rollout_lines(head: &str, rollout: &RolloutState, indent: usize) -> Vec<String> {
+/// A rollout: what it does, then of each version its share of the traffic, what it answered and how much of it badly,
+/// and the evidence against its bound. Below the end of the step's name, or without columns where it is `narrow`.
+fn rollout_lines(head: &str, rollout: &RolloutState, indent: usize, narrow: bool) -> Vec<String> {
+    let (version, former) = (rollout.version(), rollout.former());
+    let over = former.map(|former| format!(" over {former}")).unwrap_or_default();
     let doing = rollout.step().map(doing).unwrap_or_default();
-    let mut lines = vec![format!("{head}  {} at {}, {doing}", rollout.version(), percent(rollout.share()))];
-    if let (Some(seen), Some(former)) = (rollout.explanation(), rollout.former()) {
-        let pad = " ".repeat(indent + 11);
-        let side = |name: &str, counts: &crate::analysis::SideCounts| {
-            let rate = if counts.requests == 0 { 0.0 } else { counts.bad() as f64 / counts.requests as f64 * 100.0 };
-            format!("{name} {} of {} bad ({rate:.2} %)", counts.bad(), counts.requests)
-        };
-        lines.push(format!("{pad}{}, {}", side(rollout.version(), &seen.canary), side(former, &seen.stable)));
-        lines.push(format!(
-            "{pad}evidence {:.1} of {:.0} {}",
-            seen.evidence,
-            seen.bound,
-            bar(seen.evidence, seen.bound)
-        ));
+    let mut lines = vec![format!("{head}  {version}{over}: {doing}")];
+    let (pad, share) = (" ".repeat(indent), rollout.share());
+    let longest = version.chars().count().max(former.map_or(0, |former| former.chars().count())).min(NAME);
+    let seen = rollout.explanation();
+    let mut side = |name: &str, share: u32, counts: Option<&SideCounts>| {
+        let (name, share) = (cut(&plain(name), longest), percent(share));
+        let counts = counts.map(|counts| {
+            let (requests, bad, rate) = (counts.requests, counts.bad(), counts.rate().unwrap_or(0.0) * 100.0);
+            match narrow {
+                true => format!(", {bad} of {requests} bad ({rate:.2} %)"),
+                false => format!("  {requests:>7} requests  {bad:>5} bad ({rate:.2} %)"),
+            }
+        });
+        let counts = counts.unwrap_or_default();
+        lines.push(match narrow {
+            true => format!("{pad}{name} {share}{counts}"),
+            false => format!("{pad}{name:<longest$}  {share:>6}{counts}"),
+        });
+    };
+    side(version, share, seen.as_ref().map(|seen| &seen.canary));
+    if let Some(former) = former {
+        side(former, FULL.saturating_sub(share), seen.as_ref().map(|seen| &seen.stable));
+    }
+    if let Some(seen) = seen {
+        let bar = if narrow { String::new() } else { format!(" {}", bar(seen.evidence, seen.bound)) };
+        lines.push(format!("{pad}evidence {:.1} of {:.0}{bar}", seen.evidence, seen.bound));
     }
     lines
 }
@@ -131,23 +165,6 @@ fn bar(evidence: f64, bound: f64) -> String {
     let part = libm::log(evidence.max(1.0)) / libm::log(bound.max(1.0 + f64::EPSILON));
     let full = (part.clamp(0.0, 1.0) * BAR as f64) as usize;
     format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full))
-}
-
-fn is_over(phase: &Phase) -> bool {
-    !matches!(phase, Phase::Waiting | Phase::Running | Phase::BackingOff { .. } | Phase::Asking { .. })
-}
-
-fn elapsed(span: Span) -> String {
-    if span < Span::seconds(60) {
-        return format!("{}.{} s", span.0 / 1_000, span.0 % 1_000 / 100);
-    }
-    let (hours, minutes, seconds) = (span.0 / 3_600_000, span.0 / 60_000 % 60, span.0 / 1_000 % 60);
-    if hours > 0 { format!("{hours}h{minutes:02}m") } else { format!("{minutes}m{seconds:02}s") }
-}
-
-/// Text of which a terminal obeys nothing, on one line.
-fn plain(text: &str) -> String {
-    without_sequences(text).replace('\t', "    ").chars().filter(|c| !c.is_control()).collect()
 }
 
 fn cut(line: &str, width: usize) -> String {
@@ -191,7 +208,7 @@ mod tests {
         live.wrote("step0", "\u{1b}[31mcompiling\u{1b}[0m\tfoo\r");
         live.wrote("step0", "   ");
         let lines = live.frame(Time(66_500), 80, 24);
-        assert_eq!(lines, ["0 of 2 done, 2 running", "step0    1m05s  compiling    foo", "step1    1m05s"]);
+        assert_eq!(lines, ["0 of 2 done, 2 running", "step0     1m5s  compiling    foo", "step1     1m5s"]);
     }
 
     #[test]
@@ -207,6 +224,36 @@ mod tests {
         }
         let lines = live.frame(Time(2_000), 80, 5);
         assert_eq!(lines.last().unwrap(), "... and 27 more");
+    }
+
+    /// The events of a run that shipped v3, up to its fifth window.
+    const ROLLOUT: &str = include_str!("rollout.jsonl");
+
+    #[test]
+    fn a_rollout_has_its_traffic_errors_and_evidence() {
+        let mut live = Live::new();
+        let mut last = Time(0);
+        for event in ROLLOUT.lines() {
+            let value: Value = serde_json::from_str(event).unwrap();
+            last = value["at"].as_str().unwrap().parse().unwrap();
+            live.lines(event);
+        }
+        let wide = [
+            "3 of 4 done, 1 running",
+            "ship    7.0 s  v3 over v2: analysing for 12s",
+            "               v3    20 %      251 requests      9 bad (3.59 %)",
+            "               v2    80 %      854 requests      0 bad (0.00 %)",
+            "               evidence 72.4 of 111 [#####################...]",
+        ];
+        assert_eq!(live.frame(last, 99, 99), wide);
+        let narrow = [
+            "3 of 4 done, 1 running",
+            "ship    7.0 s  v3 over v2: analysing fo…",
+            "  v3 20 %, 9 of 251 bad (3.59 %)",
+            "  v2 80 %, 0 of 854 bad (0.00 %)",
+            "  evidence 72.4 of 111",
+        ];
+        assert_eq!(live.frame(last, 40, 99), narrow);
     }
 
     #[test]

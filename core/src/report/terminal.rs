@@ -13,3 +13,13 @@ pub(super) fn without_sequences(text: &str) -> String {
     }
     plain
 }
+
+/// Text of which neither a terminal nor what reads a log obeys a character, on one line.
+pub(super) fn plain(text: &str) -> String {
+    without_sequences(text).replace('\t', "    ").chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The same for a text of several lines.
+pub(super) fn plain_lines(text: &str) -> Vec<String> {
+    text.lines().map(plain).collect()
+}

@@ -27,6 +27,7 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<run::Events>()?;
     module.add_class::<run::Narrator>()?;
     module.add_class::<run::Run>()?;
+    module.add_class::<run::Showing>()?;
     module.add_class::<watch::Watch>()?;
     module.add_function(wrap_pyfunction!(attach::arrive, module)?)?;
     module.add_function(wrap_pyfunction!(attach::leave, module)?)?;

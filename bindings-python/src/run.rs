@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use tidegate::Result;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tokio::task::AbortHandle;
 
 use crate::attach::attach;
 use crate::error::{detached, json, raise};
@@ -51,9 +52,70 @@ impl Run {
         Ok(())
     }
 
+    /// Shows the run on standard error from now on.
+    fn show(&self, py: Python<'_>) -> PyResult<Showing> {
+        // With the interpreter, which guards the environment.
+        let showing = self.run.show();
+        let (ended, shown) = watch::channel(false);
+        let handle = detached(py, || self.host.handle())?;
+        let task = handle.spawn(async move {
+            // It is asked of the run, when it has been shown.
+            let _ = showing.await;
+            ended.send_replace(true);
+        });
+        Ok(Showing { run: self.run.clone(), shown, task: task.abort_handle(), host: Arc::clone(&self.host) })
+    }
+
     /// The run's events from its beginning, and its output from now on.
     fn events(&self) -> Events {
         Events { events: Arc::new(Mutex::new(self.run.events())), host: Arc::clone(&self.host) }
+    }
+}
+
+/// A run that is shown.
+#[pyclass(frozen, module = "tidegate._tidegate")]
+#[derive(Debug)]
+pub(crate) struct Showing {
+    run: tidegate::Run,
+    shown: watch::Receiver<bool>,
+    task: AbortHandle,
+    host: Arc<Host>,
+}
+
+impl Showing {
+    /// The outcome once it was shown; also when the showing was ended before.
+    async fn ended(run: tidegate::Run, mut shown: watch::Receiver<bool>) -> Result<String> {
+        let _ = shown.wait_for(|shown| *shown).await;
+        json(&run.outcome().await?)
+    }
+}
+
+#[pymethods]
+impl Showing {
+    /// Waits for the outcome as JSON, at most so long; `None` when it is not there yet.
+    fn outcome(&self, py: Python<'_>, limit: f64) -> PyResult<Option<String>> {
+        detached(py, || {
+            self.host.check_process()?;
+            block(Showing::ended(self.run.clone(), self.shown.clone()), seconds(limit)).transpose()
+        })
+    }
+
+    /// Calls `done(outcome, error)` from another thread once the outcome is there. Never, if the engine is closed first.
+    fn when_done(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<()> {
+        let ended = Showing::ended(self.run.clone(), self.shown.clone());
+        let handle = detached(py, || self.host.handle())?;
+        handle.spawn(async move {
+            let outcome = ended.await;
+            answer(done, outcome);
+        });
+        Ok(())
+    }
+
+    /// Shows it no longer; the run goes on.
+    fn close(&self) {
+        if !self.host.is_forked() {
+            self.task.abort();
+        }
     }
 }
 

@@ -126,7 +126,13 @@ class AsyncEngine:
         return self._opened
 
     async def run(
-        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
+        self,
+        pipeline: Pipeline,
+        *,
+        key: str | None = None,
+        params: Any = None,
+        rerun_failed: bool | str = False,
+        show: bool = False,
     ) -> Outcome:
         """Runs a pipeline to its end, and returns the outcome whatever it is; see ``Engine.run``.
 
@@ -134,15 +140,21 @@ class AsyncEngine:
         end, cleanup and all, and raises then; cancelled once more it leaves the run to be taken up. To stop waiting
         alone, ``start`` it and cancel what waits for the ``outcome``."""
         starting = asyncio.ensure_future(self.start(pipeline, key=key, params=params, rerun_failed=rerun_failed))
+        showing: _tidegate.Showing | None = None
         try:
-            return await (await asyncio.shield(starting)).outcome()
+            run = await asyncio.shield(starting)
+            showing = run._native.show() if show else None
+            return await run._ended(showing)
         except asyncio.CancelledError:
             with contextlib.suppress(TidegateError):
                 # What did not start, has ended, or whose engine is closed leaves nothing to cancel.
                 run = await starting
                 await run.cancel("interrupted")
-                await run.outcome()
+                await run._ended(showing)
             raise
+        finally:
+            if showing is not None:
+                showing.close()
 
     async def start(
         self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
@@ -220,10 +232,23 @@ class AsyncRun:
 
     async def outcome(self) -> Outcome:
         """Waits until the run has ended or stopped to ask. What is known is told when the engine is closed, too."""
-        text = self._native.outcome(0.0)
+        return await self._ended(None)
+
+    async def show(self) -> Outcome:
+        """Shows the run on standard error until it has ended or stopped to ask; see ``Run.show``. A task that is cancelled
+        meanwhile ends the showing alone."""
+        showing = self._native.show()
+        try:
+            return await self._ended(showing)
+        finally:
+            showing.close()
+
+    async def _ended(self, showing: _tidegate.Showing | None) -> Outcome:
+        ends = self._native if showing is None else showing
+        text = ends.outcome(0.0)
         if text is None:
             try:
-                text = await answer(self._native.when_done, self._engine._waiting)
+                text = await answer(ends.when_done, self._engine._waiting)
             except Cancelled:
                 # The run may have ended in the last moment, and knows better what it was cancelled by.
                 text = self._native.outcome(0.0)

@@ -71,26 +71,37 @@ class Engine:
         return f"Engine({self._core.path!r}, {'open' if self._core.is_open else 'closed'})"
 
     def run(
-        self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
+        self,
+        pipeline: Pipeline,
+        *,
+        key: str | None = None,
+        params: Any = None,
+        rerun_failed: bool | str = False,
+        show: bool = False,
     ) -> Outcome:
         """Runs a pipeline to its end, and returns the outcome whatever it is; ``outcome.ok()`` raises if it failed.
 
         The same key of the same pipeline is the same run: one that was cut off goes on, one that ended returns its
         recorded outcome and runs nothing. ``rerun_failed`` runs again what failed, was skipped or cancelled; a text says
-        who asks for it.
+        who asks for it. With ``show`` it is shown on standard error meanwhile; see ``Run.show``.
 
         The first Ctrl-C cancels the run, waits for its cleanup steps and raises ``KeyboardInterrupt``; the second one
         raises at once and leaves the run to be taken up again.
         """
         begun: list[_tidegate.Run] = []
+        shown: list[_tidegate.Showing] = []
         # Wherever the interrupt comes: what was begun is cancelled.
         try:
             self._core.start(pipeline, key, params, rerun_failed, None, contextvars.copy_context(), begun)
-            return Run(self, begun[0])._wait(None)
+            run = Run(self, begun[0])
+            return run._show(shown) if show else run._wait(None)
         except KeyboardInterrupt:
             if begun:
-                Run(self, begun[0])._interrupted()
+                Run(self, begun[0])._interrupted(*shown)
             raise
+        finally:
+            for showing in shown:
+                showing.close()
 
     def start(
         self, pipeline: Pipeline, *, key: str | None = None, params: Any = None, rerun_failed: bool | str = False
@@ -165,6 +176,26 @@ class Run:
             self._interrupted()
             raise
 
+    def show(self) -> Outcome:
+        """Shows the run on standard error until it has ended or stopped to ask, and returns the outcome.
+
+        On a terminal, lines stay for what happened, and below them stand each running step with its time and last line,
+        and a rollout's traffic, errors and evidence. What the program prints meanwhile may be drawn over. With
+        ``NO_COLOR`` there is no colour. In GitHub Actions and GitLab CI what each step wrote is a group that can be
+        folded, and failures are annotations. Elsewhere, and with ``TERM=dumb``, it is lines as ``lines`` gives them.
+
+        It is written to the file descriptor 2, whatever ``sys.stderr`` is. The run never waits for who reads; if 5 s pass
+        after the end without anything being read, the rest is left out. Ctrl-C is as with ``Engine.run``."""
+        shown: list[_tidegate.Showing] = []
+        try:
+            return self._show(shown)
+        except KeyboardInterrupt:
+            self._interrupted(*shown)
+            raise
+        finally:
+            for showing in shown:
+                showing.close()
+
     def __iter__(self) -> Iterator[Event]:
         """The run's events as they become durable, none left out, and lines of output as they come, until it has ended or
         stopped to ask. Ctrl-C while waiting is as with ``Engine.run``."""
@@ -229,12 +260,18 @@ class Run:
         rollout's end a run with a revert step does it: see ``Pipeline.revert``."""
         self._engine._core.send(self.id, command_of("revert", step, by, reason))
 
-    def _wait(self, timeout: float | None) -> Outcome:
+    def _show(self, shown: list[_tidegate.Showing]) -> Outcome:
+        """Puts what shows the run into ``shown``: an interrupt that comes as this returns would lose it."""
+        shown.append(self._native.show())
+        return self._wait(None, shown[0])
+
+    def _wait(self, timeout: float | None, ends: _tidegate.Run | _tidegate.Showing | None = None) -> Outcome:
+        ends = self._native if ends is None else ends
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             _log.refresh()
             left = end - time.monotonic()
-            text = self._native.outcome(max(0.0, min(POLL, left)))
+            text = ends.outcome(max(0.0, min(POLL, left)))
             if text is not None:
                 _log.settle()
                 from ._outcome import outcome_from
@@ -243,10 +280,10 @@ class Run:
             if left <= 0:
                 raise TimeoutError(f"the run has not ended after {timeout} s (run: {self.id})")
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, shown: _tidegate.Showing | None = None) -> None:
         try:
             self.cancel("interrupted")
-            self._wait(None)
+            self._wait(None, shown)
         except TidegateError:
             # It has ended already, or the engine is closed: nothing is left to cancel.
             pass

@@ -50,6 +50,8 @@ export interface StartOptions {
 export interface RunOptions extends StartOptions {
   /** Whether Ctrl-C cancels it; see `cancelOnCtrlC`. No by default: signals are the program's own. */
   readonly ctrlC?: boolean
+  /** Whether it is shown on standard error meanwhile; see `Run.show`. No by default. */
+  readonly show?: boolean
 }
 
 /**
@@ -111,7 +113,8 @@ export class Engine {
     // Listening begins before the first step does.
     const stop = options.ctrlC === true ? cancelOnCtrlC(run) : undefined
     try {
-      return await (await run).outcome()
+      const started = await run
+      return await (options.show === true ? started.show() : started.outcome())
     } finally {
       stop?.[Symbol.dispose]()
     }

@@ -15,6 +15,7 @@ export type Answer<T> = T | NativeFault
 export interface NativeRun {
   readonly id: string
   outcome(): Promise<Answer<string>>
+  show(): Promise<Answer<string>>
   events(): NativeEvents
   lines(): NativeLines
 }

@@ -41,6 +41,15 @@ impl NativeRun {
         Ok(object)
     }
 
+    /// Shows the run on standard error from now on, and resolves to the outcome.
+    #[napi]
+    pub fn show<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<String>::new(env)?;
+        let shown = self.run.show();
+        promise.settle_from(&self.handle, async move { text(&shown.await?) });
+        Ok(object)
+    }
+
     /// The same as lines for people.
     #[napi]
     pub fn lines(&self) -> NativeLines {

@@ -4,7 +4,7 @@ import { userInfo } from 'node:os'
 import { TidegateError } from './errors.js'
 import type { RunEvent } from './events.js'
 import { publish, refresh } from './log.js'
-import { type NativeEngine, type NativeRun, unwrap } from './native.js'
+import { type Answer, type NativeEngine, type NativeRun, unwrap } from './native.js'
 import { Outcome } from './outcome.js'
 import { eventFrom } from './records.js'
 import type * as spec from './spec.js'
@@ -71,8 +71,27 @@ export class Run implements AsyncIterable<RunEvent> {
    * @throws the reason of the signal that the run was started with, once a run that it cancelled has ended.
    */
   async outcome(): Promise<Outcome> {
+    return await this.#ended(() => this.#run.outcome())
+  }
+
+  /**
+   * Shows the run on standard error until it has ended or stopped to ask, and resolves to the outcome as `outcome` does.
+   *
+   * On a terminal, lines stay for what happened, and below them stand each running step with its time and last line, and
+   * a rollout's traffic, errors and evidence. What the program prints meanwhile may be drawn over. With `NO_COLOR` there
+   * is no colour. In GitHub Actions and GitLab CI what each step wrote is a group that can be folded, and failures are
+   * annotations. Elsewhere, and with `TERM=dumb`, it is lines as `lines` gives them.
+   *
+   * It is written to the file descriptor 2, whatever `process.stderr` is. The run never waits for who reads; if 5 s pass
+   * after the end without anything being read, the rest is left out.
+   */
+  async show(): Promise<Outcome> {
+    return await this.#ended(() => this.#run.show())
+  }
+
+  async #ended(ends: () => Promise<Answer<string>>): Promise<Outcome> {
     refresh()
-    const outcome = new Outcome(unwrap(await this.#run.outcome().finally(publish)))
+    const outcome = new Outcome(unwrap(await ends().finally(publish)))
     if (this.#signal !== undefined && this.#aborted !== undefined && (await this.#aborted)) {
       throw this.#signal.reason
     }

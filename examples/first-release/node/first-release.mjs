@@ -17,11 +17,7 @@ async function main(version) {
 
   const engine = await Engine.open(join(folder, 'release.db'))
   try {
-    const run = await engine.start(pipeline, { key: version })
-    for await (const line of run.lines()) {
-      console.log(line)
-    }
-    await run.outcome()
+    await engine.run(pipeline, { key: version, show: true })
     const shop = await engine.service('shop')
     const last = shop?.last
     return last?.version === version ? ({ promoted: 0, rolled_back: 3 }[last.outcome] ?? 1) : 1

@@ -25,10 +25,7 @@ def main() -> int:
     pipeline = define(version, folder, os.environ.get("LISTEN", "127.0.0.1:8080"))
 
     with tidegate.Engine(folder / "release.db") as engine:
-        run = engine.start(pipeline, key=version)
-        for line in run.lines():
-            print(line, flush=True)
-        run.outcome()
+        engine.run(pipeline, key=version, show=True)
         shop = engine.service("shop")
     last = shop.last if shop else None
     if last is None or last.version != version:

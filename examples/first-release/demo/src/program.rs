@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, Command};
 
 use crate::{Failure, Try, say};
 
@@ -31,12 +31,16 @@ impl Program {
             .arg(version)
             .env("FOLDER", &self.folder)
             .env("LISTEN", &self.listen)
+            // What it shows is read as lines, wherever this runs.
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("GITLAB_CI")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure(format!("can't start {}: {error}", self.argv[0])))?;
-        let output = child.stdout.take().ok_or_else(|| Failure("the program has no output".to_owned()))?;
+        let output = child.stderr.take().ok_or_else(|| Failure("the program has no output".to_owned()))?;
         Ok(Running {
             child,
             lines: BufReader::new(output).lines(),
@@ -66,7 +70,7 @@ impl Program {
 /// One run of the program; killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<ChildStderr>>,
     shown: Vec<String>,
     /// What an earlier run has shown: not shown again.
     known: VecDeque<String>,

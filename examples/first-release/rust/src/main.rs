@@ -33,8 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the pipeline, prints what happens, and says how the version's rollout ended, if there was one.
-#[allow(clippy::print_stdout, reason = "its lines are what a person sees of it")]
+/// Runs the pipeline, shows what happens, and says how the version's rollout ended, if there was one.
 async fn ship(version: &str) -> Result<Option<Outcome>> {
     let setting = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let folder = absolute(setting("FOLDER", "target/first-release")).and_then(|f| create_dir_all(&f).map(|()| f));
@@ -42,12 +41,7 @@ async fn ship(version: &str) -> Result<Option<Outcome>> {
     let pipeline = pipeline(version, &folder, &setting("LISTEN", "127.0.0.1:8080"));
 
     let engine = Engine::open(folder.join("release.db")).await?;
-    let run = engine.run(&pipeline).key(version).start().await?;
-    let mut lines = run.lines();
-    while let Some(line) = lines.next().await {
-        println!("{line}");
-    }
-    run.outcome().await?;
+    engine.run(&pipeline).key(version).show().await?;
     let last = engine.service("shop").await?.and_then(|shop| shop.last);
     engine.close().await?;
     Ok(last.filter(|last| last.version == version).map(|last| last.outcome))

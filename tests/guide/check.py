@@ -93,7 +93,8 @@ class Page:
         self.folder = WORK / name
         self.exported = ""
         self.unused: dict[str, Block] = {}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        left_out = ("TIDEGATE_", "GITHUB_ACTIONS", "GITLAB_CI")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         path = f"{PYTHON.parent}:{kept.get('PATH', '')}"
         listen = f"127.0.0.1:{port}"
         self.env = {**kept, "PATH": path, "USER": "ann", "NO_COLOR": "1", "GUIDE_PAGE": name, "GUIDE_LISTEN": listen}

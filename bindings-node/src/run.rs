@@ -46,7 +46,7 @@ impl NativeRun {
     pub fn show<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let (promise, object) = Promise::<String>::new(env)?;
         let shown = self.run.show();
-        promise.settle_from(&self.handle, async move { text(&shown.await?) });
+        promise.settle_from(&self.reach, async move { text(&shown.await?) });
         Ok(object)
     }
 

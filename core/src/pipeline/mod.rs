@@ -19,5 +19,6 @@ pub use machine::{
     StepError, StepResult, StopWhy, params_hash,
 };
 pub use spec::{ActionSpec, EnvValue, Guarantee, Jitter, NeedSpec, Output, PipelineSpec, RetrySpec, StepSpec, When};
+#[cfg(feature = "cli")]
 pub(crate) use value::lossy_integer;
 pub use value::{MAX_VALUE_BYTES, check_value};

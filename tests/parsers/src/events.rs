@@ -15,9 +15,9 @@ use tidegate::time::{Span, Time};
 use crate::json::read as read_json;
 
 /// More lines say nothing new, and cost.
-const LINES: usize = 200;
+const LINES: usize = 40;
 
-/// The streams of stories: a first release and a second one, taken back, cancelled, with steps that fail.
+/// Parts of the streams of a story, each behind its beginning: a first release and a second one, taken back, cancelled, with steps that fail.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let rollout = json!({"service": "shop", "serve": {"listen": "127.0.0.1:0", "replicas": 2, "drain": "1s"},
         "judge": JudgeSpec { warmup: Some("2s".into()), ..JudgeSpec::default() }, "promote": "manual", "keep_old": "1s",
@@ -59,7 +59,14 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             None => streams.push((stream.to_owned(), line)),
         }
     }
-    streams.into_iter().map(|(_, lines)| lines).collect()
+    let parts = streams.iter().flat_map(|(_, lines)| {
+        let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();
+        // What a rollout begins with comes a few events after its run.
+        let (first, rest) = lines.split_at(lines.len().min(8));
+        let parts: Vec<Vec<u8>> = rest.chunks(12).map(|part| [first, part].concat().concat()).collect();
+        if parts.is_empty() { vec![first.concat()] } else { parts }
+    });
+    parts.collect()
 }
 
 pub(crate) fn read(bytes: &[u8]) -> bool {
@@ -85,12 +92,12 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
             live.lines(text);
             texts.push(text);
         }
-        let frame = live.frame(at, 40, 10);
-        assert!(
-            frame.len() <= 10 && frame.iter().all(|line| line.chars().count() <= 40 && !line.contains('\n')),
-            "{frame:?}"
-        );
     }
+    let frame = live.frame(Time(i64::MAX), 40, 10);
+    assert!(
+        frame.len() <= 10 && frame.iter().all(|line| line.chars().count() <= 40 && !line.contains('\n')),
+        "{frame:?}"
+    );
     decide(&run, &service);
     let html =
         page(&texts, &[StepLog { step: "build".into(), attempt: 1, text: "</pre><script>".into(), left_out: 0 }]);

@@ -51,7 +51,7 @@ impl Message {
         let folded = lines.iter().any(|line| line.starts_with(b" ") || line.starts_with(b"\t") || line.is_empty());
         let control =
             |line: &&[u8]| line.strip_suffix(b"\r").unwrap_or(line).iter().any(|b| *b != b'\t' && b.is_ascii_control());
-        (bare || folded || lines.iter().any(|line| control(line)) || last.ends_with(b"\r"))
+        (bare || folded || lines.iter().any(control) || last.ends_with(b"\r"))
             .then(|| format!("a head of odd lines: {:?}", String::from_utf8_lossy(&self.head)))
     }
 }

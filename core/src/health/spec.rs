@@ -277,8 +277,8 @@ impl ProbeSpec {
 
     /// Adds every fault of the probe, which the definition holds at `pointer`.
     pub fn check(&self, pointer: &str, faults: &mut Vec<Fault>) {
-        // Any address will do to see whether the text around the placeholders is right.
-        match self.resolve("127.0.0.1", 1) {
+        // To see whether the text around the placeholders is right: what a long port fits into, a short one does.
+        match self.resolve("127.0.0.1", u16::MAX) {
             ProbeSpec::Http { url, pass, warn, fail_now } => {
                 if let Err(message) = HttpTarget::parse(&url) {
                     faults.push(Fault::new(format!("{pointer}/url"), message));

@@ -28,6 +28,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "degrade": 1, "initial": "unknown", "first_result_applies": true, "unknown_after": 0, "hold": ["failing"],
         "initial_delay": "1s", "start_period": "30s", "max_age": "1m", "stale": "failing"});
     let tcp = json!({"probe": {"kind": "tcp", "address": "{host}:{port}"}});
+    // Found by the fuzzer: a port that fits in front of some ports only.
+    let port = json!({"probe": {"kind": "tcp", "address": "{host}:6{port}"}});
     let program = json!({"probe": {"kind": "command", "argv": ["check", "{port}"], "warn": [1], "unknown": [2, 3]}});
     let judge = json!({"form": {"kind": "absolute", "objective": 0.01, "independent": true}, "alpha": 0.01,
         "beta": 0.05, "tolerate": 1.5, "safe": 2.0, "detect": 3.0, "base_rate": 0.001, "window": "20s", "burst": "10s",
@@ -65,6 +67,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         blue_green,
         check,
         tcp,
+        port,
         program,
         judge,
         serve,
@@ -173,7 +176,7 @@ fn check(spec: &CheckSpec) -> Vec<Fault> {
     assert_eq!(spec.validate().is_ok(), faults.is_empty());
     if faults.is_empty() {
         assert!(check.timeout > Span::ZERO && check.rules.every.normal > Span::ZERO);
-        let resolved = check.probe.resolve("::1", 8_080);
+        let resolved = check.probe.resolve("10.255.255.255", 60_999);
         assert!(!resolved.has_placeholders());
         // What is right for one address is right for all.
         let again = gather(|faults| resolved.check("", faults)).1;

@@ -59,6 +59,7 @@ setup_tools() {
     have git || missing+=(git)
     have curl || missing+=(curl ca-certificates)
     [ "$(uname -s)" != Linux ] || have strace || missing+=(strace)
+    [ "$(uname -s)" != Linux ] || have faketime || missing+=(faketime)
     have kill || missing+=(procps)
     have python3 || missing+=(python3)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)

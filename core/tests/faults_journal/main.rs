@@ -1,6 +1,10 @@
-//! A journal that is damaged, or driven by somebody else.
+//! A journal that is damaged, of another version or of another time, or driven by somebody else.
 
+#[cfg(target_os = "linux")]
+mod clock;
+#[path = "../common/mod.rs"]
 mod common;
+mod versions;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -13,7 +13,7 @@ use tidegate::Pipeline;
 /// This test program again, with the test `a_program` alone, that runs a pipeline and shows it.
 fn program(site: &Site) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_program", "--ignored", "--nocapture"]).env("SHOW", site.path());
+    command.args(["--exact", "a_program", "--nocapture"]).env("SHOW", site.path());
     bare(&mut command);
     command
 }
@@ -40,7 +40,6 @@ fn shown(mut child: Child) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it is the program of the other tests"]
 async fn a_program() {
     let Some(dir) = std::env::var_os("SHOW") else { return };
     let site = Site::at(Path::new(&dir), 0);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::journal::chain::Digest;
 use crate::time::Time;
 
 /// Who drives a journal, as it wrote itself into the lock file.
@@ -44,8 +45,21 @@ impl Holder {
 
     /// Who wrote itself into the lock file last, and did not close. It may be dead: only the lock tells.
     pub(in crate::journal) fn read(path: &Path) -> Option<Holder> {
-        let text = fs::read(path).ok()?;
-        serde_json::from_slice(&text).ok()
+        let text = fs::read_to_string(path).ok()?;
+        let (holder, sum) = text.split_once('\n')?;
+        if Digest::of(holder.as_bytes()).to_string() != sum.trim_end() {
+            return None;
+        }
+        serde_json::from_str(holder).ok()
+    }
+
+    /// What is written: itself and the sum of that, so that a damaged file names nobody rather than somebody else.
+    fn text(&self) -> Result<Vec<u8>> {
+        let holder =
+            serde_json::to_string(self).map_err(|e| Error::new(Kind::Internal, "can't write who drives").because(e))?;
+        let mut text = format!("{holder}\n{}", Digest::of(holder.as_bytes())).into_bytes();
+        text.resize(text.len().max(LENGTH), b' ');
+        Ok(text)
     }
 }
 
@@ -112,9 +126,7 @@ impl Lock {
         }
         held().insert(path.to_owned());
         let lock = Lock { file, path: path.to_owned() };
-        let mut text = serde_json::to_vec(&Holder::this(since))
-            .map_err(|e| Error::new(Kind::Internal, "can't write who drives").because(e))?;
-        text.resize(text.len().max(LENGTH), b' ');
+        let text = Holder::this(since).text()?;
         lock.file.write_all_at(&text, 0).and_then(|()| lock.file.set_len(text.len() as u64)).map_err(io)?;
         Ok(lock)
     }
@@ -164,6 +176,29 @@ mod tests {
         Lock::acquire(&path, Time(4_000)).unwrap();
     }
 
+    #[test]
+    fn a_flipped_byte_of_the_lock_file_names_nobody_else() {
+        let dir = crate::journal::tests::Dir::new("lock-flip");
+        let path = dir.0.join("x.lock");
+        let _lock = Lock::acquire(&path, Time(1_000)).unwrap();
+        let (whole, holder) = (fs::read(&path).unwrap(), Holder::read(&path).unwrap());
+        let mut unnamed = 0;
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                // A copy: closing the locked file would let go of the lock.
+                let copy = dir.0.join("copy");
+                fs::write(&copy, bytes).unwrap();
+                match Holder::read(&copy) {
+                    Some(found) => assert_eq!(found, holder, "byte {at}"),
+                    None => unnamed += 1,
+                }
+            }
+        }
+        assert!(unnamed > 8 * 100, "{unnamed}");
+    }
+
     /// Holds the lock as a child does that a killed driver was just starting.
     fn held_for_a_dead_process(path: &Path) -> File {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
@@ -171,7 +206,7 @@ mod tests {
         let mut ended = std::process::Command::new("true").spawn().unwrap();
         let holder = Holder { pid: ended.id(), start: start_time(ended.id()).unwrap_or(1), ..Holder::this(Time(5)) };
         ended.wait().unwrap();
-        file.write_all_at(&serde_json::to_vec(&holder).unwrap(), 0).unwrap();
+        file.write_all_at(&holder.text().unwrap(), 0).unwrap();
         file
     }
 

@@ -8,7 +8,7 @@ use super::read::Tables;
 use crate::error::{Error, Kind, Result};
 use crate::journal::chain::{Digest, Link};
 use crate::journal::commit::{StreamHead, Tip, commit_hash};
-use crate::journal::files::Slot;
+use crate::journal::files::{Slot, boot_id};
 use crate::journal::verify::{DamageKind, Damages, Source, Verified, verify};
 use crate::journal::{Durability, MAX_WAITING, RunEntry, StreamId};
 
@@ -55,6 +55,19 @@ pub(super) fn check_quick(tables: Tables<'_>, tip: &Tip) -> Result<()> {
         tables.read(&stream, 0, usize::MAX)?;
     }
     tables.inbox(MAX_WAITING).map(drop)
+}
+
+/// Checks for a reader, which folds streams one by one by their own chains, what these can't tell: that the latest
+/// commits are there, and that no run is missing in the index. `outer` was read before the database.
+pub(super) fn check_reading(tables: Tables<'_>, outer: Option<&Slot>) -> Result<()> {
+    if let Some(outer) = outer {
+        check_outer(tables, &tables.tip()?.0, outer, &boot_id())?;
+    }
+    let mut damages = Damages::default();
+    for table in ["streams", "runs"] {
+        integrity(tables, &format!("PRAGMA integrity_check('{table}')"), &mut damages)?;
+    }
+    damages.check()
 }
 
 /// Compares with the outer head: what it names must be in the database. The one exception is the latest part of a

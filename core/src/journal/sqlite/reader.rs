@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::check::check_all;
+use super::check::{check_all, check_reading};
 use super::error::OrSql;
 use super::open::OpenOptions;
 use super::read::Tables;
@@ -22,6 +22,8 @@ use crate::time::Time;
 pub struct Reader {
     conn: Connection,
     paths: Paths,
+    /// What was found at the opening that would be read as truth and is none; only `verify` goes on then.
+    damage: Option<Error>,
 }
 
 impl Reader {
@@ -39,10 +41,10 @@ impl Reader {
         if !paths.db.exists() {
             return Err(absent().with("path", path.display()));
         }
-        let known = match HeadFile::read(&paths.beside(".head")) {
-            Ok(outer) => outer.is_some_and(|outer| outer.no > 0),
+        let (known, outer) = match HeadFile::read(&paths.beside(".head")) {
+            Ok(outer) => (outer.as_ref().is_some_and(|outer| outer.no > 0), outer),
             // A damaged head tells that it is a journal, and hinders no reading; verify names it.
-            Err(e) if e.kind() == Kind::Corrupt => true,
+            Err(e) if e.kind() == Kind::Corrupt => (true, None),
             Err(e) => return Err(e),
         };
         // The header is left to SQLite: opening and closing the file here would drop the locks of other readers in
@@ -58,7 +60,20 @@ impl Reader {
             _ => e,
         });
         let conn = conn.map_err(|e| e.with("path", path.display()))?;
-        Ok(Reader { conn, paths })
+        let damage = match check_reading(Tables(&conn), outer.as_ref()) {
+            Ok(()) => None,
+            Err(e) if e.kind() == Kind::Corrupt => Some(e.with("path", path.display())),
+            Err(e) => return Err(e.with("path", path.display())),
+        };
+        Ok(Reader { conn, paths, damage })
+    }
+
+    /// The tables, unless what they say is known to be wrong.
+    fn tables(&self) -> Result<Tables<'_>> {
+        match &self.damage {
+            Some(damage) => Err(damage.again()),
+            None => Ok(Tables(&self.conn)),
+        }
     }
 
     /// The journal's path as it was opened.
@@ -68,13 +83,13 @@ impl Reader {
 
     /// The entries of the latest runs, newest first.
     pub(crate) fn entries(&self, limit: usize) -> Result<Vec<RunEntry>> {
-        Tables(&self.conn).runs(limit)
+        self.tables()?.runs(limit)
     }
 
     /// The runs of this key, and those whose id begins so; newest first.
     #[cfg(feature = "cli")]
     pub(crate) fn named(&self, name: &str) -> Result<Vec<RunEntry>> {
-        Tables(&self.conn).runs_named(name)
+        self.tables()?.runs_named(name)
     }
 
     /// A run's row in the index; `None` when there is no such run.
@@ -82,7 +97,7 @@ impl Reader {
     /// # Errors
     /// [`Kind::Corrupt`] when the row is not what was written.
     pub fn row(&self, run: &StreamId) -> Result<Option<RunEntry>> {
-        let index = Lookup::index(&Tables(&self.conn), run)?;
+        let index = Lookup::index(&self.tables()?, run)?;
         Ok(index.map(|index| RunEntry { stream: run.clone(), index }))
     }
 
@@ -91,7 +106,7 @@ impl Reader {
     /// # Errors
     /// [`Kind::Corrupt`] when the row is not what was written.
     pub fn find_run(&self, pipeline: &str, key: &str) -> Result<Option<StreamId>> {
-        Tables(&self.conn).run_by_key(pipeline, key)
+        self.tables()?.run_by_key(pipeline, key)
     }
 
     /// All streams of services, by name.
@@ -99,7 +114,7 @@ impl Reader {
     /// # Errors
     /// [`Kind::Corrupt`] when a name is none.
     pub fn services(&self) -> Result<Vec<StreamId>> {
-        Tables(&self.conn).streams(true)
+        self.tables()?.streams(true)
     }
 
     /// The sequence number of a stream's last event; 0 when there is no such stream.
@@ -107,7 +122,7 @@ impl Reader {
     /// # Errors
     /// [`Kind::Io`] when it can't be read.
     pub fn head(&self, stream: &StreamId) -> Result<u64> {
-        Ok(Tables(&self.conn).stream_head(stream)?.map_or(0, |head| head.seq))
+        Ok(self.tables()?.stream_head(stream)?.map_or(0, |head| head.seq))
     }
 
     /// A stream's events after `after` (0: from the first), at most `limit`, checked against the chain. Asked again
@@ -116,6 +131,7 @@ impl Reader {
     /// # Errors
     /// [`Kind::NotFound`] when they were pruned, [`Kind::Corrupt`] when they are not what was written.
     pub fn read(&mut self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Stored>> {
+        self.tables()?;
         let tx = self.conn.transaction().or_sql("read events")?;
         Tables(&tx).read(stream, after, limit)
     }

@@ -75,7 +75,7 @@ pub(super) fn check_header(paths: &Paths, known: bool) -> Result<bool> {
     }
     let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_be_bytes);
     let sqlite = header.starts_with(b"SQLite format 3\0");
-    if sqlite && word(68) == APPLICATION_ID && word(60) > LAYOUT && !known {
+    if sqlite && word(68) == APPLICATION_ID && word(60) > LAYOUT {
         return Err(later(word(60)).with("path", paths.db.display()));
     }
     let versions = matches!(header.get(18..20), Some([1 | 2, 1 | 2]));
@@ -94,10 +94,10 @@ pub(super) fn check_header(paths: &Paths, known: bool) -> Result<bool> {
 }
 
 fn later(found: i32) -> Error {
-    Error::new(Kind::Unsupported, "the journal is of a later version")
-        .with("found", found)
-        .with("known", LAYOUT)
-        .help("use a later version of tidegate")
+    Error::new(Kind::Unsupported, "the journal is of a later version").with("found", found).with("known", LAYOUT).help(
+        "use the version of tidegate that wrote it, or a later one; if none did, it is damaged: restore the journal \
+             with the files beside it from a backup",
+    )
 }
 
 /// Opens a connection to a file that is there.

@@ -67,7 +67,7 @@ fn fill(path: &Path, chance: &mut Chance, commits: u64) -> SqliteJournal {
 }
 
 /// Copies the files of a journal to another folder, but for SQLite's shared memory, which is of no use to others.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
@@ -104,7 +104,9 @@ fn a_flipped_bit_is_never_read_as_truth() {
         match opened.and_then(|mut journal| everything(&mut journal)) {
             Ok(found) => assert_eq!(found, truth, "byte {at}"),
             Err(e) => {
-                assert_eq!(e.kind(), Kind::Corrupt, "byte {at}: {e}");
+                // A changed version of the layout may be a later one's.
+                let may_be_later = (60..64).contains(&at) && e.kind() == Kind::Unsupported;
+                assert!(e.kind() == Kind::Corrupt || may_be_later, "byte {at}: {e}");
                 refused += 1;
             }
         }

@@ -4,6 +4,7 @@ mod chain;
 mod contract;
 mod crash;
 mod damage;
+mod flips;
 mod memory;
 mod model;
 mod sqlite;

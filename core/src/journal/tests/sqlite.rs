@@ -117,12 +117,20 @@ fn a_later_version_is_refused() {
     let dir = Dir::new("later");
     let path = dir.0.join("x.db");
     Box::new(open(&path).unwrap()).close().unwrap();
-    fs::remove_file(dir.0.join("x.db.head")).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[63] = 2;
     fs::write(&path, &bytes).unwrap();
-    assert_eq!(open(&path).unwrap_err().kind(), Kind::Unsupported);
-    assert_eq!(Reader::open(&path).unwrap_err().kind(), Kind::Unsupported);
+    for head in [true, false] {
+        if !head {
+            fs::remove_file(dir.0.join("x.db.head")).unwrap();
+        }
+        for error in [open(&path).unwrap_err(), Reader::open(&path).unwrap_err()] {
+            assert_eq!(error.kind(), Kind::Unsupported);
+            assert!(error.to_string().contains("found: 2, known: 1"), "{error}");
+            assert!(error.help_text().unwrap().contains("the version of tidegate that wrote it"), "{error}");
+        }
+    }
+    assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 #[test]

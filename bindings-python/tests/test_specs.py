@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import tidegate
-from tidegate import _check, _outcome, _pipeline, _replay, _rollout, _spec
+from tidegate import _check, _outcome, _pipeline, _replay, _rollout, _spec, _step_options
 
 # The class, the spec, fields that only the class has, fields that only the spec has.
 PAIRS: list[tuple[Any, Any, set[str], set[str]]] = [
-    (_pipeline.Retry, _spec.RetrySpec, set(), set()),
-    (_pipeline.Secret, _spec.EnvValueSecret, set(), {"kind"}),
+    (_step_options.Retry, _spec.RetrySpec, set(), set()),
+    (_step_options.Secret, _spec.EnvValueSecret, set(), {"kind"}),
     (_rollout.Release, _spec.Release, set(), set()),
     (_rollout.Serve, _spec.ServeSpec, set(), set()),
     (_rollout.Absolute, _spec.FormAbsolute, set(), {"kind"}),

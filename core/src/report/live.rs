@@ -248,12 +248,12 @@ mod tests {
         assert_eq!(live.frame(last, 99, 99), wide);
         let narrow = [
             "3 of 4 done, 1 running",
-            "ship    7.0 s  v3 over v2: analysing fo…",
+            "ship    7.0 s  v3 over v2: analysing for…",
             "  v3 20 %, 9 of 251 bad (3.59 %)",
             "  v2 80 %, 0 of 854 bad (0.00 %)",
             "  evidence 72.4 of 111",
         ];
-        assert_eq!(live.frame(last, 40, 99), narrow);
+        assert_eq!(live.frame(last, 41, 99), narrow);
     }
 
     #[test]

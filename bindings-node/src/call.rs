@@ -212,7 +212,11 @@ impl Function for JsFunction {
         match reply {
             Some(Reply::Value(value)) => Ok(value),
             Some(Reply::Error(failure)) => Err(failure.step_error()),
-            None => Err(StepError::new(Cause::Lost, "the function was given up")),
+            None => {
+                // Calls are given up because the engine closes: that comes first, so that it is no failure of the step.
+                context.stopped().await;
+                Err(StepError::new(Cause::Lost, "the function was given up"))
+            }
         }
     }
 

@@ -186,10 +186,6 @@ where
             Err(_) => Err(StepError::new(Cause::Exception, "the runtime was shut down before the function ended")),
         })
     }
-
-    fn hands_over(&self) -> bool {
-        true
-    }
 }
 
 fn encode<T: Serialize, E: Display + 'static>(result: Result<T, E>) -> Result<Value, StepError> {

@@ -189,6 +189,10 @@ impl Driver {
         };
         match end {
             End::Closed(reply) => {
+                if reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
+                    // The engine was let go of, and perhaps its runtime with it: nothing is polled any more.
+                    self.calls = Calls::new(self.inbox.clone());
+                }
                 let closed = self.close(messages);
                 if let Some(reply) = reply {
                     // Whoever closed may have stopped waiting.

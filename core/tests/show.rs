@@ -46,7 +46,7 @@ async fn a_program() {
     let mut pipeline = Pipeline::new("p");
     let build = pipeline.shell(
         "build",
-        "echo compiling; echo '::error::no command'; while [ ! -e go ]; do sleep 0.05; done; echo built",
+        "echo compiling; echo '::error::no command'; while [ ! -e go ]; do sleep 0.05; done; sleep 0.1; echo built",
     );
     let build = build.dir(dir.to_str().unwrap());
     // More than a pipe holds.
@@ -69,7 +69,7 @@ fn in_a_pipe_it_is_lines() {
     std::fs::write(site.file("go"), "").unwrap();
     let rest: Vec<String> = lines.collect();
     assert_eq!(rest[..2], ["  build | ::error::no command", "  build | built"]);
-    assert!(rest[2].starts_with("build: succeeded"), "{rest:?}");
+    assert!(rest[2].starts_with("build: succeeded after "), "{rest:?}");
     assert_eq!(rest.last().unwrap(), "the run failed");
     assert!(!rest.concat().contains('\u{1b}'));
     assert!(child.wait().unwrap().success());

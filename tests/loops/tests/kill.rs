@@ -19,7 +19,7 @@ fn nothing_is_lost_or_done_twice_by_kill_9_at_uniform_random_instants_of_the_mai
     for line in text.lines() {
         eprintln!("figure: {line}");
     }
-    // That a tenth of as many fell into each of a commit, a spawn and a change of weights is what it ends with success for.
+    // That a tenth of them fell into each of a commit, a spawn and a change of weights is what it ends with success for.
     let killed = text.split_once("main job: ").and_then(|(_, rest)| rest.split_once(" kills in "));
     let killed = killed.and_then(|(killed, _)| killed.parse::<u32>().ok());
     assert!(killed >= Some(kills.parse().unwrap()), "{text}");

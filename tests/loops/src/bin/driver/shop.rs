@@ -14,7 +14,7 @@ use crate::pipeline::Log;
 const LANES: usize = 2;
 const CHECKS: usize = 50;
 /// How often it is looked into, one after the other. It takes hardly any time, so that all of this is commits.
-const LOOKS: usize = 200;
+const LOOKS: usize = 350;
 /// Percent of the traffic, one change of weights each.
 const STEPS: [f64; 8] = [5.0, 10.0, 20.0, 30.0, 50.0, 60.0, 75.0, 90.0];
 const BAKE: &str = "30ms";

@@ -42,9 +42,9 @@ impl Tally {
         self.weights += usize::from(fell.weights);
     }
 
-    /// Whether at least a tenth of so many kills fell into each. How long a commit takes is the disk's affair.
-    fn is_spread(&self, kills: usize) -> bool {
-        [self.commits, self.spawns, self.weights].iter().all(|part| part * 10 >= kills)
+    /// Whether at least a tenth of the kills fell into each.
+    fn is_spread(&self) -> bool {
+        [self.commits, self.spawns, self.weights].iter().all(|part| part * 10 >= self.kills)
     }
 }
 
@@ -157,9 +157,9 @@ pub(crate) async fn main_job(
     let expected = essence(&calm.outcome.ok_or("the calm run did not say how it ended")?, "calm");
     let instants = Instants::Memoryless(calm.took.div_f64(KILLS_PER_RUN));
     let mut tally = Tally::NONE;
-    while tally.kills < kills || !tally.is_spread(kills) {
+    while tally.kills < kills || !tally.is_spread() {
         if tally.kills > TOO_MANY * kills {
-            return Err(format!("a part of the job was hit by less than a tenth of {kills} kills: {tally:?}").into());
+            return Err(format!("a part of the job was hit by less than a tenth of the kills: {tally:?}").into());
         }
         let key = format!("v{}", tally.runs);
         let outcome = run(driver, &key, &instants, chance, &mut tally).await?;
